@@ -1,0 +1,120 @@
+import { parseArgs } from 'node:util';
+import { createClient, createRouterTransport, type Transport } from '@connectrpc/connect';
+import { z } from 'zod';
+import { coreConfig, processorConfig } from './core/config.ts';
+import { type CoreService, createCore } from './core/service.ts';
+import { gatewayConfig } from './gateway/config.ts';
+import { createGateway, type Gateway } from './gateway/service.ts';
+import { PaymentsService } from './proto/gen/payments/v1/payments_service_pb.js';
+import { actAs, withToken } from './proto/runtime/callers.ts';
+import {
+  type Env,
+  isLoopback,
+  PLAINTEXT_REFUSED,
+  parseConfig,
+  refuseDevelopmentSecrets,
+  Secret,
+  secret,
+  secretNames,
+  text,
+} from './proto/runtime/config.ts';
+import { startEmbeddedPostgres } from './proto/runtime/embedded-postgres.ts';
+import { createGrpcTransport } from './proto/runtime/grpc-transport.ts';
+import { runMain, type Service } from './proto/runtime/lifecycle.ts';
+import { createLog, type Log } from './proto/runtime/log.ts';
+import { relayConfig } from './webhook-relay/config.ts';
+import { createRelay } from './webhook-relay/service.ts';
+
+// Gateway, core and webhook-relay in one process: they talk as they would apart, without the wire between them.
+
+/** The three services' environment as one, with the data in DATABASE_URL, or in DATA_DIR by an embedded PostgreSQL. */
+const servicesConfig = z
+  .object({ ...gatewayConfig.shape, ...coreConfig.shape, ...relayConfig.shape })
+  .extend({ DATABASE_URL: secret().optional(), DATA_DIR: text().optional() })
+  .refine(({ DATABASE_URL, DATA_DIR }) => (DATABASE_URL === undefined) !== (DATA_DIR === undefined), {
+    path: ['DATABASE_URL'],
+    message: 'or DATA_DIR must be set, and not both',
+  });
+
+export interface Connector extends Service {
+  readonly gateway: Gateway;
+  readonly core: CoreService;
+}
+
+/** Builds the three services around an engine; each gets its part of the environment. Throws a ConfigError. */
+export async function createConnector(
+  env: Env,
+  deps: { processor: Transport; log: (service: string) => Log },
+): Promise<Connector> {
+  const { DATA_DIR, DATABASE_URL, ...config } = parseConfig(servicesConfig, env);
+  const postgres = DATA_DIR
+    ? await startEmbeddedPostgres({ dataDir: DATA_DIR, roles: ['core', 'relay'], log: deps.log('postgres') })
+    : undefined;
+  const database = (role: string) => DATABASE_URL ?? new Secret(postgres?.urls[role] ?? '');
+
+  const relay = createRelay({ ...config, DATABASE_URL: database('relay') }, { log: deps.log('webhook-relay') });
+  const core = createCore(
+    { ...config, DATABASE_URL: database('core') },
+    { log: deps.log('core'), processor: deps.processor, events: { publish: relay.receive } },
+  );
+  const asGateway = actAs({ name: 'gateway', role: 'gateway' });
+  const transport = createRouterTransport(core.routes, { router: { interceptors: [...core.interceptors, asGateway] } });
+  const gateway = createGateway(config, {
+    payments: createClient(PaymentsService, transport),
+    log: deps.log('gateway'),
+  });
+
+  const inOrder: Service[] = [relay, core, gateway];
+  async function stop(): Promise<void> {
+    for (const service of inOrder.toReversed()) await service.stop();
+    await postgres?.stop();
+  }
+  async function start(): Promise<void> {
+    try {
+      for (const service of inOrder) await service.start();
+    } catch (error) {
+      await stop();
+      throw error;
+    }
+  }
+  return { gateway, core, start, stop };
+}
+
+const HELP = `Runs gateway, core and webhook-relay in one process, for real use.
+
+  npm run connector
+
+Configured by the environment alone; README.md has the table. Necessary are WIX_PUBLIC_KEY, WIX_APP_ID, WIX_APP_SECRET,
+WIX_USER_AGENT, PROCESSOR_URL, PROCESSOR_TOKEN, CREDENTIALS_KEY, EVENTS_KEY, MODE_WHEN_ABSENT, and DATABASE_URL or DATA_DIR.
+Every secret may come from a file instead: NAME_FILE. Ends in order at SIGTERM.
+`;
+
+/** For real use: the engine is the PSP's, at PROCESSOR_URL. */
+async function fromEnvironment(env: Env): Promise<Service> {
+  const whole = z
+    .object({ ...servicesConfig.shape, ...processorConfig.shape })
+    .refine(({ PROCESSOR_URL, ALLOW_PLAINTEXT }) => ALLOW_PLAINTEXT || isLoopback(PROCESSOR_URL), {
+      path: ['PROCESSOR_URL'],
+      message: PLAINTEXT_REFUSED,
+    });
+  const { PROCESSOR_URL, PROCESSOR_TOKEN, PROCESSOR_TIMEOUT_MS, LOG_LEVEL } = parseConfig(whole, env);
+  refuseDevelopmentSecrets(whole, env);
+  const processor = createGrpcTransport({
+    url: PROCESSOR_URL,
+    interceptors: [withToken(PROCESSOR_TOKEN)],
+    defaultTimeoutMs: PROCESSOR_TIMEOUT_MS,
+  });
+  const connector = await createConnector(env, { processor, log: (service) => createLog(service, LOG_LEVEL) });
+  const stop = async () => {
+    await connector.stop();
+    processor.close();
+  };
+  return { start: connector.start, stop };
+}
+
+if (import.meta.main) {
+  const { values } = parseArgs({ options: { help: { type: 'boolean', short: 'h' } } });
+  if (values.help) process.stdout.write(HELP);
+  else
+    runMain('connector', fromEnvironment, secretNames(z.object({ ...servicesConfig.shape, ...processorConfig.shape })));
+}

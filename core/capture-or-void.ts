@@ -1,0 +1,139 @@
+import type { HandlerContext } from '@connectrpc/connect';
+import type {
+  CaptureTransactionRequest,
+  VoidTransactionRequest,
+} from '../proto/gen/payments/v1/payments_service_pb.js';
+import { Reason } from '../proto/gen/payments/v1/reason_pb.js';
+import type { Queryable } from '../proto/runtime/database.ts';
+import { answerOperation, outcomeUnknown } from './answer-operation.ts';
+import { demandTime, readWithin, startBudget } from './calls.ts';
+import type { Core } from './context.ts';
+import * as convert from './convert.ts';
+import { operationId } from './ids.ts';
+import { findCredentials, processorAccount } from './merchant-credentials.ts';
+import type { Operation } from './operation.ts';
+import { perform, runningMs } from './perform.ts';
+import { sendMoney } from './processor.ts';
+import { type Recorded, record } from './record.ts';
+import { announce } from './settle.ts';
+import { operationByCall, operationsOf } from './store/operations.ts';
+import { lockTransaction } from './store/transactions.ts';
+import { type Refusal, reception, type Transaction } from './transaction.ts';
+import { validCapture } from './valid.ts';
+
+// What capture and void share: one of them at a time, once (R21).
+
+type Kind = 'capture' | 'void';
+type Request = CaptureTransactionRequest | VoidTransactionRequest;
+
+export async function captureOrVoid(core: Core, kind: Kind, request: Request, context: HandlerContext) {
+  validCapture(request);
+  const budget = startBudget(core.config.ANSWER_BUDGET_MS, context.timeoutMs());
+  // While another capture or void runs, the answer depends on what becomes of it.
+  const received = await readWithin(budget, () => {
+    demandTime(budget);
+    return core.db.inTx((tx) => receive(core, tx, kind, request));
+  });
+  if (!received) throw outcomeUnknown();
+  if ('refusal' in received) return { refusal: convert.toRefusal(received.refusal) };
+  const { transaction, operation, authorize } = received;
+  announce(core, { ...received, change: { event: received.event } });
+  if (authorize) {
+    const account = await processorAccount(core, core.db, transaction);
+    await perform(core, budget, received, sendMoney(core, transaction, authorize, operation, account));
+  }
+  return answerOperation(core, budget, operation.id);
+}
+
+type Received = (Recorded & { readonly authorize?: Operation }) | { readonly refusal: Refusal };
+
+/** tx 1. With `authorize`, the operation runs and is to be sent; undefined: wait. */
+async function receive(core: Core, tx: Queryable, kind: Kind, request: Request): Promise<Received | undefined> {
+  const found = await lockTransaction(tx, { externalId: request.externalId });
+  if (!found || !(await isOwn(core, tx, found, request))) return { refusal: NO_PAYMENT };
+  const { now: _, ...transaction } = found;
+  // The gateway's own repeat of one call of Wix is answered from its operation, before the table.
+  const known = await operationByCall(tx, request.callId);
+  if (known) return { transaction, operation: known };
+
+  const operations = await operationsOf(tx, transaction.id);
+  const attempt = operations.filter((operation) => operation.kind === kind).length + 1;
+  const fields = {
+    id: operationId(kind, transaction.externalId, 'wix', transaction.externalId, attempt),
+    kind,
+    key: transaction.externalId,
+    callId: request.callId,
+    attempt,
+    amount: request.amount,
+    approvedAmount: null,
+    why: '',
+    dueInMs: runningMs(core),
+  };
+  const refuse = (refusal: Refusal) =>
+    record(tx, transaction, {}, { ...fields, state: 'declined', refusal }, `${kind}_failed`);
+  const committed = (errorCode: string, message: string) => ({
+    refusal: { reason: core.config.ALREADY_COMMITTED_REASON, errorCode, message },
+  });
+
+  switch (reception(kind, transaction.state)) {
+    case 'run': {
+      const refusal = wrongAmount(kind, request.amount, transaction.authorizedAmount);
+      if (refusal) return refuse(refusal);
+      core.calls.demandRoom();
+      const state = kind === 'capture' ? 'capturing' : 'voiding';
+      const authorize = operations.find((operation) => operation.kind === 'authorize');
+      if (!authorize) throw new Error('an authorized payment has an authorize operation');
+      return { ...(await record(tx, transaction, { state }, { ...fields, state: 'running' })), authorize };
+    }
+    case 'wait':
+      return undefined;
+    case 'already_captured':
+      return committed('ALREADY_CAPTURED', 'Payment was captured before');
+    case 'already_voided':
+      return committed('ALREADY_VOIDED', 'Payment was voided before');
+    case 'expired':
+      return refuse({
+        reason: Reason.TRANSACTION_EXPIRED,
+        errorCode: 'AUTH_EXPIRED',
+        message: 'Authorisation has expired',
+      });
+    case 'void_expired': {
+      const operation = { ...fields, state: 'approved', approvedAmount: request.amount } as const;
+      const refusal = wrongAmount(kind, request.amount, transaction.authorizedAmount);
+      return refusal ? refuse(refusal) : record(tx, transaction, { state: 'voided' }, operation, 'void_succeeded');
+    }
+    default:
+      return { refusal: TOO_EARLY };
+  }
+}
+
+const NO_PAYMENT: Refusal = {
+  reason: Reason.REQUEST_IS_NOT_ALLOWED,
+  errorCode: 'NO_PAYMENT',
+  message: 'Payment not found',
+};
+const TOO_EARLY: Refusal = {
+  reason: Reason.REQUEST_IS_NOT_ALLOWED,
+  errorCode: 'NOT_AUTHORIZED',
+  message: 'Payment is not authorized',
+};
+
+/** Our id, and any version of any account of the payment's merchant: merchants reconnect (R11). */
+export async function isOwn(
+  core: Core,
+  tx: Queryable,
+  transaction: Transaction,
+  request: Pick<Request, 'transactionId' | 'merchantCredentials'>,
+): Promise<boolean> {
+  if (transaction.externalMerchantId === null || request.transactionId !== transaction.id) return false;
+  return (await findCredentials(core, tx, transaction.externalMerchantId, request.merchantCredentials)).length > 0;
+}
+
+/** A capture takes 1..authorised once; a void releases the whole (Wix contract, 7.2 and 7.4). */
+function wrongAmount(kind: Kind, amount: bigint, authorized: bigint): Refusal | undefined {
+  const refuse = (message: string) => ({ reason: Reason.INVALID_AMOUNT, errorCode: 'AMOUNT', message });
+  if (kind === 'void')
+    return amount === authorized ? undefined : refuse(`Amount differs from the authorised ${authorized}`);
+  if (amount > authorized) return refuse(`More than the authorised ${authorized}`);
+  return amount > 0n ? undefined : refuse('The amount must not be zero');
+}

@@ -1,0 +1,53 @@
+import { z } from 'zod';
+import {
+  callers,
+  flag,
+  integer,
+  keyRing,
+  logLevel,
+  milliseconds,
+  port,
+  secret,
+  text,
+  url,
+} from '../proto/runtime/config.ts';
+
+/** The core's part of the environment; README.md has the table. */
+export const coreConfig = z.object({
+  CORE_HOST: text().default('127.0.0.1'),
+  CORE_GRPC_PORT: port(50051),
+  CORE_HTTP_PORT: port(50052),
+  /** Who may call; without it no RPC is served on the ports (R33). */
+  CORE_TOKENS: callers().optional(),
+  DATABASE_URL: secret(),
+  DATABASE_POOL_SIZE: integer(10, { min: 2, max: 200 }),
+  /** Encrypts merchants' credentials at rest (R31). */
+  CREDENTIALS_KEY: keyRing(),
+  /** Seals credentials on file and signs events; shared with the relay alone (R31, R39). */
+  EVENTS_KEY: keyRing(),
+  /** Mode of credentials whose Connect did not say (R12). */
+  MODE_WHEN_ABSENT: z.enum(['live', 'sandbox'], 'must be live or sandbox'),
+  /** R4: the core has answered by then. */
+  ANSWER_BUDGET_MS: milliseconds(8_000, { min: 500, max: 60_000 }),
+  /** R4: a processor call is given up after this; what became of it is then unknown. */
+  PROCESSOR_TIMEOUT_MS: milliseconds(60_000, { min: 100, max: 600_000 }),
+  /** R15: how long after that reconciliation asks. */
+  RECONCILE_GRACE_MS: milliseconds(30_000, { min: 100, max: 600_000 }),
+  /** R16: a buyer who has not finished by then has left. */
+  BUYER_TIMEOUT_MS: milliseconds(3_600_000, { min: 1_000 }),
+  /** R20: processor calls in flight; over it a new id is answered 503. */
+  PROCESSOR_CALLS_MAX: integer(200, { min: 1, max: 10_000 }),
+  /** U1: what a capture or void of a payment that was captured or voided before is told. */
+  ALREADY_COMMITTED_REASON: integer(3031, { min: 1002, max: 9999 }),
+  DRAIN_MS: milliseconds(8_000, { min: 0, max: 9_000 }),
+  LOG_LEVEL: logLevel(),
+});
+export type CoreConfig = z.infer<typeof coreConfig>;
+
+/** Where the PSP's engine is; there is no default, so that none can be met by mistake (R34). */
+export const processorConfig = z.object({
+  PROCESSOR_URL: url('http:'),
+  PROCESSOR_TOKEN: secret(32),
+  ALLOW_PLAINTEXT: flag(false),
+});
+export type ProcessorConfig = z.infer<typeof processorConfig>;

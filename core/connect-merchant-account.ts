@@ -1,0 +1,112 @@
+import { create } from '@bufbuild/protobuf';
+import { ConnectError, type HandlerContext } from '@connectrpc/connect';
+import { CredentialsSchema, MerchantAccountSchema } from '../proto/gen/payments/v1/merchant_account_pb.js';
+import {
+  type ConnectMerchantAccountRequest,
+  type ConnectMerchantAccountResponse,
+  ConnectMerchantAccountResponseSchema,
+} from '../proto/gen/payments/v1/payments_service_pb.js';
+import { Reason } from '../proto/gen/payments/v1/reason_pb.js';
+import type { VerifiedAccount } from '../proto/gen/processor/v1/processor_pb.js';
+import { startBudget } from './calls.ts';
+import type { Core } from './context.ts';
+import * as convert from './convert.ts';
+import { isCurrency } from './currencies.ts';
+import { accountId } from './ids.ts';
+import { keepCredentials, withExtras } from './merchant-credentials.ts';
+import { bounded } from './outcome.ts';
+import { ask } from './processor.ts';
+import { legalReason } from './reason.ts';
+import { upsertMerchantAccount } from './store/merchant-accounts.ts';
+import type { Refusal } from './transaction.ts';
+import { validConnect } from './valid.ts';
+
+/** Verifies a merchant's credentials with the processor, and keeps a version of them under a stable account id (R11). */
+export async function connectMerchantAccount(
+  core: Core,
+  request: ConnectMerchantAccountRequest,
+  context: HandlerContext,
+): Promise<ConnectMerchantAccountResponse> {
+  const credentials = validConnect(request);
+  const budget = startBudget(core.config.ANSWER_BUDGET_MS, context.timeoutMs());
+  const mode = convert.modeOf(request.mode) ?? core.config.MODE_WHEN_ABSENT;
+  const verify = {
+    externalMerchantId: request.externalMerchantId,
+    credentials,
+    mode: convert.MODES[mode],
+    country: request.country,
+    currency: request.currency,
+  };
+  const answer = await ask(
+    core,
+    'verify_account',
+    (options) => core.processor.verifyAccount(verify, options),
+    budget.leftMs(),
+  );
+  if (answer instanceof ConnectError || answer.result.case === undefined) return refuse(UNANSWERED);
+  if (answer.result.case === 'refusal') {
+    const { reason, errorCode, message } = answer.result.value;
+    const legal = legalReason('connect', reason, bounded(errorCode, 50));
+    return refuse({ ...legal, message: bounded(message, 300) || 'The account was refused' });
+  }
+  const verified = answer.result.value;
+  if (!isUsable(verified)) {
+    core.log.alert('processor_answer_unreadable', { method: 'verify_account' });
+    return refuse(UNANSWERED);
+  }
+  const { currency } = request;
+  if (currency !== '' && !takes(verified, currency))
+    return refuse({
+      reason: Reason.MERCHANT_ACCOUNT_DOES_NOT_MATCH_CURRENCY,
+      errorCode: 'CURRENCY',
+      message: `${currency} is not enabled for this account`,
+    });
+
+  const kept = withExtras(credentials, verified.extraCredentials);
+  const account = await core.db.inTx(async (tx) => {
+    const upserted = await upsertMerchantAccount(tx, {
+      id: accountId(request.externalMerchantId, verified.accountReference),
+      externalMerchantId: request.externalMerchantId,
+      accountReference: verified.accountReference,
+      name: bounded(verified.name, 200) || verified.accountReference,
+      currencies: verified.currencies,
+    });
+    await keepCredentials(core, tx, upserted, kept, mode);
+    return upserted;
+  });
+  core.log.info('merchant_account.connected', {
+    accountId: account.id,
+    externalMerchantId: account.externalMerchantId,
+    mode,
+  });
+  const { id, externalMerchantId, accountReference, name, currencies } = account;
+  return create(ConnectMerchantAccountResponseSchema, {
+    account: create(MerchantAccountSchema, {
+      id,
+      externalMerchantId,
+      accountReference,
+      name,
+      currencies: [...currencies],
+    }),
+    credentials: create(CredentialsSchema, kept),
+  });
+}
+
+/** R8: a connect without an answer. */
+const UNANSWERED: Refusal = {
+  reason: Reason.PROVIDER_ACCESS_ERROR,
+  errorCode: 'NO_ANSWER',
+  message: 'The account could not be verified now',
+};
+
+function refuse(refusal: Refusal): ConnectMerchantAccountResponse {
+  return create(ConnectMerchantAccountResponseSchema, { refusal });
+}
+
+function isUsable({ accountReference, currencies }: VerifiedAccount): boolean {
+  return accountReference.length >= 1 && accountReference.length <= 200 && currencies.length <= 300;
+}
+
+function takes(account: VerifiedAccount, currency: string): boolean {
+  return isCurrency(currency) && (account.currencies.length === 0 || account.currencies.includes(currency));
+}

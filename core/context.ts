@@ -1,0 +1,19 @@
+import type { Client } from '@connectrpc/connect';
+import type { ProcessorService } from '../proto/gen/processor/v1/processor_pb.js';
+import type { Database } from '../proto/runtime/database.ts';
+import type { Log } from '../proto/runtime/log.ts';
+import type { Calls } from './calls.ts';
+import type { CoreConfig } from './config.ts';
+
+/** What the core's functions need; built once in service.ts. */
+export interface Core {
+  readonly config: CoreConfig;
+  readonly db: Database;
+  readonly log: Log;
+  readonly processor: Client<typeof ProcessorService>;
+  readonly calls: Calls;
+  /** An event was committed. */
+  readonly wakePublisher: () => void;
+  /** Something is due now. */
+  readonly wakeReconcile: () => void;
+}

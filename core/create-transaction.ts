@@ -1,0 +1,242 @@
+import { create, fromBinary } from '@bufbuild/protobuf';
+import type { HandlerContext } from '@connectrpc/connect';
+import { CredentialsOnFileSchema } from '../proto/gen/payments/v1/outcome_pb.js';
+import type { PaymentDetails } from '../proto/gen/payments/v1/payment_details_pb.js';
+import {
+  type CreateTransactionRequest,
+  type CreateTransactionResponse,
+  CreateTransactionResponseSchema,
+} from '../proto/gen/payments/v1/payments_service_pb.js';
+import { Reason } from '../proto/gen/payments/v1/reason_pb.js';
+import { AuthorizeRequest_StoredCredential as StoredCredential } from '../proto/gen/processor/v1/processor_pb.js';
+import type { Queryable } from '../proto/runtime/database.ts';
+import { counter } from '../proto/runtime/metrics.ts';
+import { type Budget, demandTime, readWithin, startBudget } from './calls.ts';
+import type { Core } from './context.ts';
+import * as convert from './convert.ts';
+import { isCurrency } from './currencies.ts';
+import { buildEvent } from './event.ts';
+import { operationId, transactionId } from './ids.ts';
+import { findCredentials, type ProcessorAccount, processorAccount } from './merchant-credentials.ts';
+import { type Intent, perform, runningMs } from './perform.ts';
+import { instruction } from './processor.ts';
+import { announce, settle } from './settle.ts';
+import { merchantAccountById } from './store/merchant-accounts.ts';
+import { insertOperation } from './store/operations.ts';
+import { insertEvent } from './store/outbox.ts';
+import { insertTransaction, transactionByExternalId } from './store/transactions.ts';
+import type { Refusal, Transaction } from './transaction.ts';
+import { validCreate } from './valid.ts';
+
+const strangers = counter('foreign_ids_total', 'Known ids that came with another merchant or payment (R9).', ['call']);
+
+/** Charges or authorises a buyer, once for each external id whatever is repeated. */
+export async function createTransaction(
+  core: Core,
+  request: CreateTransactionRequest,
+  context: HandlerContext,
+): Promise<CreateTransactionResponse> {
+  validCreate(request);
+  const budget = startBudget(core.config.ANSWER_BUDGET_MS, context.timeoutMs());
+  const known = await transactionByExternalId(core.db, request.externalId);
+  if (known) return answerKnown(core, budget, request, known);
+  demandTime(budget);
+  const begun = await core.db.inTx((tx) => begin(core, tx, request));
+  if (!begun) return createTransaction(core, request, context);
+  if (!('operation' in begun)) {
+    announce(core, { transaction: begun.transaction, change: { event: 'transaction_declined' } });
+    return answer(core, budget, request);
+  }
+  const authorize = {
+    instruction: instruction(begun.transaction, begun.operation, begun.account),
+    capture: !request.authorizeOnly,
+    paymentMethod: request.paymentMethod,
+    merchantInitiated: begun.transaction.buyerAbsent,
+    storedCredential: storedCredential(request.details),
+    ...(request.details && { details: request.details }),
+  };
+  await perform(core, budget, begun, (options) => core.processor.authorize(authorize, options));
+  return answer(core, budget, request);
+}
+
+/** tx 1: the new payment with its running authorize, or declined as it is recorded (R2). Undefined: somebody else was first. */
+async function begin(
+  core: Core,
+  tx: Queryable,
+  request: CreateTransactionRequest,
+): Promise<(Intent & { account: ProcessorAccount }) | { transaction: Transaction } | undefined> {
+  const { refusal, accountId, mode } = await admit(core, tx, request);
+  if (!refusal) core.calls.demandRoom();
+  const row = newTransaction(request, accountId, mode, refusal);
+  const transaction = await insertTransaction(tx, row);
+  if (!transaction) return undefined;
+  if (refusal) {
+    await insertEvent(tx, buildEvent('transaction_declined', transaction, undefined));
+    return { transaction };
+  }
+  const operation = await insertOperation(tx, {
+    id: authorizeId(request.externalId),
+    transactionId: transaction.id,
+    kind: 'authorize',
+    state: 'running',
+    caller: 'wix',
+    key: request.externalId,
+    callId: null,
+    attempt: 1,
+    amount: row.requestedAmount,
+    approvedAmount: null,
+    reason: null,
+    errorCode: null,
+    errorMessage: null,
+    why: '',
+    dueInMs: runningMs(core),
+  });
+  return { transaction, operation, account: await processorAccount(core, tx, transaction) };
+}
+
+const authorizeId = (externalId: string) => operationId('authorize', externalId, 'wix', externalId, 1);
+
+/** What is asked of new ids alone (R9, R11, R12): whose payment it is, in which mode, and whether it may be tried. */
+async function admit(core: Core, tx: Queryable, request: CreateTransactionRequest) {
+  const matches = await findCredentials(core, tx, request.externalMerchantId, request.merchantCredentials);
+  const wanted = convert.modeOf(request.mode);
+  const match = wanted ? matches.find(({ mode }) => mode === wanted) : matches[0];
+  const refuse = (reason: Reason, errorCode: string, message: string) => ({
+    accountId: match?.accountId ?? null,
+    mode: match?.mode ?? null,
+    refusal: { reason, errorCode, message } as Refusal | undefined,
+  });
+  const { refusal, currency } = request;
+  if (refusal) return refuse(refusal.reason, refusal.errorCode, refusal.message);
+  if (matches.length === 0) return refuse(Reason.INVALID_ACCOUNT, 'AUTH_FAILED', 'Merchant account not recognised');
+  if (!match) return refuse(Reason.TEST_MODE, 'MODE', 'The account is not connected in this mode');
+  if (!isCurrency(currency)) return refuse(Reason.CURRENCY_IS_NOT_SUPPORTED, 'CURRENCY', 'Currency is not supported');
+  const account = await merchantAccountById(tx, match.accountId);
+  if (account && account.currencies.length > 0 && !account.currencies.includes(currency))
+    return refuse(Reason.CURRENCY_IS_NOT_SUPPORTED, 'CURRENCY', `${currency} is not enabled for this account`);
+  // R25: zero is for set-up payments, and only where they are switched on.
+  if (request.amount === 0n) return refuse(Reason.INVALID_AMOUNT, 'AMOUNT', 'The amount must not be zero');
+  return { ...match, refusal: undefined };
+}
+
+function newTransaction(
+  request: CreateTransactionRequest,
+  accountId: string | null,
+  mode: Transaction['mode'],
+  refusal: Refusal | undefined,
+): Omit<Transaction, 'createdAt' | 'updatedAt'> {
+  const card = request.details?.method.case === 'card' ? request.details.method.value.number : '';
+  return {
+    id: transactionId(request.externalId),
+    externalId: request.externalId,
+    externalMerchantId: request.externalMerchantId || null,
+    accountId,
+    mode,
+    currency: request.currency || null,
+    requestedAmount: request.amount ?? null,
+    paymentMethod: request.paymentMethod,
+    authorizeOnly: request.authorizeOnly,
+    buyerAbsent: isBuyerAbsent(request.details),
+    requestedLastFour: lastFour(request.details),
+    state: refusal ? 'declined' : 'authorizing',
+    authorizedAmount: 0n,
+    capturedAmount: 0n,
+    refundedAmount: 0n,
+    reason: refusal?.reason ?? null,
+    errorCode: refusal?.errorCode || null,
+    errorMessage: refusal?.message || null,
+    idWithheld: refusal !== undefined,
+    lapsed: false,
+    awaitedBuyer: false,
+    redirectUrl: null,
+    cardScheme: null,
+    cardBin: /^\d{12,19}$/.test(card) ? card.slice(0, 6) : null,
+    cardLastFour: /^\d{12,19}$/.test(card) ? card.slice(-4) : null,
+    credentialsOnFile: null,
+    credentialsKeyId: null,
+    sequence: refusal ? 1n : 0n,
+  };
+}
+
+/** Wix sets offSession on wallet payments whose buyer is there (Wix contract, 5.6). */
+function isBuyerAbsent(details: PaymentDetails | undefined): boolean {
+  const stored = details?.method.case === 'card' || details?.method.case === 'reference';
+  return details !== undefined && (details.moto || (details.offSession && stored));
+}
+
+function lastFour(details: PaymentDetails | undefined): string | null {
+  const method = details?.method;
+  const number = method?.case === 'card' ? method.value.number : method?.case === 'wallet' ? method.value.pan : '';
+  return /\d{4}$/.exec(number)?.[0] ?? null;
+}
+
+function storedCredential(details: PaymentDetails | undefined): StoredCredential {
+  if (details?.setupCredentialsOnFile) return StoredCredential.INITIAL;
+  return isBuyerAbsent(details) && details?.offSession ? StoredCredential.SUBSEQUENT : StoredCredential.UNSPECIFIED;
+}
+
+/** A known id is answered from its row, before any other check (R9). */
+async function answerKnown(
+  core: Core,
+  budget: Budget,
+  request: CreateTransactionRequest,
+  known: Transaction,
+): Promise<CreateTransactionResponse> {
+  if (request.refusal && !(await isOwn(core, request, known))) return create(CreateTransactionResponseSchema);
+  if (
+    !request.refusal &&
+    known.externalMerchantId !== null &&
+    known.externalMerchantId !== request.externalMerchantId
+  ) {
+    strangers.inc({ call: 'create' });
+    core.log.warn('transaction.known_to_another_merchant', { externalId: request.externalId });
+    const refusal = {
+      reason: Reason.INVALID_ACCOUNT,
+      errorCode: 'AUTH_FAILED',
+      message: 'Merchant account not recognised',
+    };
+    return create(CreateTransactionResponseSchema, { refusal });
+  }
+  if (!request.refusal) noticeDifferences(core, request, known);
+  return answer(core, budget, request);
+}
+
+/** R2: a malformed repeat hears of the payment only if it shows whose it is. */
+async function isOwn(core: Core, request: CreateTransactionRequest, known: Transaction): Promise<boolean> {
+  if (known.externalMerchantId === null || known.externalMerchantId !== request.externalMerchantId) return false;
+  return (await findCredentials(core, core.db, request.externalMerchantId, request.merchantCredentials)).length > 0;
+}
+
+/** R13: the first body wins; what a repeat says otherwise is logged by name. */
+function noticeDifferences(core: Core, request: CreateTransactionRequest, known: Transaction): void {
+  const again = newTransaction(request, null, null, undefined);
+  const compared = ['currency', 'requestedAmount', 'paymentMethod', 'authorizeOnly', 'requestedLastFour'] as const;
+  const differs = compared.filter((name) => known[name] !== again[name]);
+  if (differs.length > 0) core.log.warn('transaction.repeated_differently', { transactionId: known.id, differs });
+}
+
+/**
+ * Answers from the row: waits for a running authorize within the budget, then says pending, with its event, before the answer
+ * (R1, R4). Once approved the answer is always the same (R5).
+ */
+async function answer(
+  core: Core,
+  budget: Budget,
+  request: CreateTransactionRequest,
+): Promise<CreateTransactionResponse> {
+  const found = await readWithin(budget, async () => {
+    const transaction = await transactionByExternalId(core.db, request.externalId);
+    return transaction?.state === 'authorizing' ? undefined : transaction;
+  });
+  const transaction =
+    found ?? (await settle(core, authorizeId(request.externalId), { trigger: 'budget_over' }))?.transaction;
+  if (!transaction) throw new Error('a payment that was recorded cannot be found');
+  const sealed = request.refusal ? null : transaction.credentialsOnFile;
+  const onFile = sealed && fromBinary(CredentialsOnFileSchema, core.config.EVENTS_KEY.unseal(sealed, transaction.id));
+  const told = convert.toTransaction(transaction, onFile ?? undefined);
+  if (!convert.isWallet(transaction)) delete told.cardDetails;
+  return create(CreateTransactionResponseSchema, {
+    transaction: told,
+    ...(transaction.state === 'declined' && { refusal: convert.refusalOf(transaction) }),
+  });
+}

@@ -1,0 +1,68 @@
+import { create } from '@bufbuild/protobuf';
+import { Code } from '@connectrpc/connect';
+import {
+  type GetTransactionRequest,
+  type GetTransactionResponse,
+  GetTransactionResponseSchema,
+  type ListTransactionsRequest,
+  type ListTransactionsResponse,
+  ListTransactionsResponseSchema,
+} from '../proto/gen/payments/v1/payments_service_pb.js';
+import { rpcError } from '../proto/runtime/rpc.ts';
+import type { Core } from './context.ts';
+import * as convert from './convert.ts';
+import { operationsOf } from './store/operations.ts';
+import {
+  listTransactions as selectTransactions,
+  transactionByExternalId,
+  transactionById,
+} from './store/transactions.ts';
+import type { TransactionState } from './transaction.ts';
+import { uuid, validList } from './valid.ts';
+
+const PAGE_SIZE = 50;
+
+/** One payment with its operations, by our id or the external one. */
+export async function getTransaction(core: Core, { key }: GetTransactionRequest): Promise<GetTransactionResponse> {
+  if (key.case === undefined) throw rpcError(Code.InvalidArgument, 'INVALID_ARGUMENT', 'id or external_id is missing');
+  if (key.case === 'id') uuid(key.value, 'id');
+  const transaction = await (key.case === 'id' ? transactionById : transactionByExternalId)(core.db, key.value);
+  if (!transaction) throw rpcError(Code.NotFound, 'TRANSACTION_NOT_FOUND', 'there is no such transaction');
+  const operations = await operationsOf(core.db, transaction.id);
+  return create(GetTransactionResponseSchema, {
+    transaction: convert.toTransaction(transaction),
+    operations: operations.map(convert.toOperation),
+  });
+}
+
+/** Newest first; a page begins after the last payment of the one before, whatever has been added since. */
+export async function listTransactions(
+  core: Core,
+  request: ListTransactionsRequest,
+): Promise<ListTransactionsResponse> {
+  validList(request);
+  const limit = request.pageSize || PAGE_SIZE;
+  const found = await selectTransactions(core.db, {
+    before: request.pageToken === '' ? null : parseToken(request.pageToken),
+    accountId: request.merchantAccountId || null,
+    externalMerchantId: request.externalMerchantId || null,
+    states: Object.entries(convert.TRANSACTION_STATES)
+      .filter(([, state]) => request.states.includes(state))
+      .map(([name]) => name as TransactionState),
+    limit: limit + 1,
+  });
+  const page = found.slice(0, limit);
+  const last = page.at(-1);
+  return create(ListTransactionsResponseSchema, {
+    transactions: page.map((transaction) => convert.toTransaction(transaction)),
+    nextPageToken: found.length > limit && last ? Buffer.from(`${last.cursor}|${last.id}`).toString('base64url') : '',
+  });
+}
+
+function parseToken(token: string): { createdAt: string; id: string } {
+  const [createdAt = '', id = ''] = Buffer.from(token, 'base64url').toString().split('|');
+  if (Number.isNaN(Date.parse(createdAt)))
+    throw rpcError(Code.InvalidArgument, 'INVALID_ARGUMENT', 'page_token is malformed');
+  uuid(id, 'page_token');
+  return { createdAt, id };
+}

@@ -1,0 +1,73 @@
+import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
+import { type Credentials, CredentialsSchema } from '../proto/gen/payments/v1/merchant_account_pb.js';
+import type { Queryable } from '../proto/runtime/database.ts';
+import type { Core } from './context.ts';
+import { insertCredentials, matchingCredentials, newestCredentials } from './store/merchant-accounts.ts';
+import type { Mode, Transaction } from './transaction.ts';
+
+// A merchant's credentials: sealed at rest, found by a keyed hash over canonical JSON, newest version first (R11, R31).
+
+const PURPOSE = 'merchant-credentials';
+
+function canonical(credentials: Credentials): string {
+  return JSON.stringify(Object.entries(credentials.values).sort(([a], [b]) => (a < b ? -1 : 1)));
+}
+
+export async function keepCredentials(
+  core: Core,
+  tx: Queryable,
+  account: { id: string; externalMerchantId: string },
+  credentials: Credentials,
+  mode: Mode,
+): Promise<void> {
+  const keys = core.config.CREDENTIALS_KEY;
+  const sealed = keys.seal(toBinary(CredentialsSchema, credentials), account.id);
+  await insertCredentials(tx, {
+    accountId: account.id,
+    externalMerchantId: account.externalMerchantId,
+    mode,
+    lookup: keys.mac(PURPOSE, canonical(credentials)),
+    keyId: keys.keyIdOf(sealed),
+    sealed,
+  });
+}
+
+/** Versions of this merchant's credentials that equal these, newest first. */
+export async function findCredentials(
+  core: Core,
+  db: Queryable,
+  externalMerchantId: string,
+  credentials: Credentials | undefined,
+): Promise<{ accountId: string; mode: Mode }[]> {
+  if (!credentials) return [];
+  const lookups = core.config.CREDENTIALS_KEY.macs(PURPOSE, canonical(credentials)).map(({ mac }) => mac);
+  return matchingCredentials(db, externalMerchantId, lookups);
+}
+
+/** What the processor is called with for this account. */
+export interface ProcessorAccount {
+  readonly accountReference: string;
+  readonly credentials: Credentials;
+}
+
+/** The account's newest credentials of the payment's mode (R11). */
+export async function processorAccount(
+  core: Core,
+  db: Queryable,
+  { accountId, mode }: Transaction,
+): Promise<ProcessorAccount> {
+  if (accountId === null || mode === null) throw new Error('a payment without an account has no processor');
+  const newest = await newestCredentials(db, accountId, mode);
+  if (!newest) throw new Error(`account ${accountId} has no ${mode} credentials`);
+  const plain = core.config.CREDENTIALS_KEY.unseal(newest.sealed, accountId);
+  return { accountReference: newest.accountReference, credentials: fromBinary(CredentialsSchema, plain) };
+}
+
+/** What came, and what the processor adds; it may never overwrite (Wix contract, 4.3). */
+export function withExtras(given: Credentials, extra: Credentials | undefined): Credentials {
+  return create(CredentialsSchema, { values: { ...given.values, ...without(extra?.values ?? {}, given.values) } });
+}
+
+function without(entries: Record<string, string>, taken: Record<string, string>): Record<string, string> {
+  return Object.fromEntries(Object.entries(entries).filter(([key]) => !Object.hasOwn(taken, key)));
+}

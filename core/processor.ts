@@ -1,0 +1,140 @@
+import { create } from '@bufbuild/protobuf';
+import { timestampFromDate } from '@bufbuild/protobuf/wkt';
+import { type CallOptions, Code, ConnectError } from '@connectrpc/connect';
+import type { Outcome } from '../proto/gen/payments/v1/outcome_pb.js';
+import { InstructionSchema, OriginalSchema, SubjectSchema } from '../proto/gen/processor/v1/processor_pb.js';
+import { histogram } from '../proto/runtime/metrics.ts';
+import type { Core } from './context.ts';
+import { MODES } from './convert.ts';
+import type { ProcessorAccount } from './merchant-credentials.ts';
+import type { Operation } from './operation.ts';
+import { notDone, readOutcome, type Said, UNKNOWN } from './outcome.ts';
+import type { Transaction } from './transaction.ts';
+
+// Calls to the PSP's engine, and what no answer means (R18). The client never retries by itself.
+
+/** In answer to the first send of a request id these mean that certainly nothing happened (R18). */
+const AT_THE_DOOR: readonly Code[] = [
+  Code.Unimplemented,
+  Code.InvalidArgument,
+  Code.Unauthenticated,
+  Code.PermissionDenied,
+];
+
+const duration = histogram('processor_call_duration_seconds', 'Calls of the processor by method and what came.', [
+  'method',
+  'came',
+]);
+
+/** Calls the processor within its time-out, ended otherwise only by shutdown (R3). The error, if any, is an answer of this function. */
+export async function ask<T>(
+  core: Core,
+  method: string,
+  call: (options: CallOptions) => Promise<T>,
+  timeoutMs = core.config.PROCESSOR_TIMEOUT_MS,
+): Promise<T | ConnectError> {
+  const started = performance.now();
+  const measure = (came: string) => duration.observe({ method, came }, (performance.now() - started) / 1000);
+  try {
+    const answer = await call({ timeoutMs, signal: core.calls.signal });
+    measure('answer');
+    return answer;
+  } catch (error) {
+    // What a shutdown cuts off keeps its row as it is (R38).
+    if (core.calls.signal.aborted) throw error;
+    const failure = ConnectError.from(error);
+    measure(Code[failure.code]);
+    core.log.warn('processor.no_answer', { method, code: Code[failure.code], err: failure });
+    return failure;
+  }
+}
+
+type Send = (options: CallOptions) => Promise<{ outcome?: Outcome | undefined }>;
+
+/** The first send of an operation's request id. */
+export async function sendFirst(core: Core, transaction: Transaction, operation: Operation, send: Send): Promise<Said> {
+  const answer = await ask(core, operation.kind, send);
+  if (!(answer instanceof ConnectError)) return heard(core, transaction, operation, answer.outcome);
+  if (!AT_THE_DOOR.includes(answer.code)) return UNKNOWN;
+  core.log.alert('processor_refuses_calls', { kind: operation.kind, code: Code[answer.code] });
+  return { ...notDone(operation, 'PROCESSOR_REFUSED', 'The processor did not take the request'), unlessAsked: true };
+}
+
+/** A repeat of it, or a question about it: here an error at the door is no answer either (R18). */
+export async function askAgain<T>(
+  core: Core,
+  method: string,
+  call: (options: CallOptions) => Promise<T>,
+): Promise<T | undefined> {
+  const answer = await ask(core, method, call);
+  if (!(answer instanceof ConnectError)) return answer;
+  if (AT_THE_DOOR.includes(answer.code)) core.log.alert('processor_refuses_calls', { method, code: Code[answer.code] });
+  return undefined;
+}
+
+/** Reads an outcome; one that says nothing is unknown and worth a look. */
+export function heard(core: Core, transaction: Transaction, operation: Operation, outcome: Outcome | undefined): Said {
+  const said = readOutcome(operation, transaction.currency ?? '', outcome);
+  if (said.trigger === 'unknown' && outcome?.kind.case !== 'unknown')
+    core.log.alert('processor_answer_unreadable', { transactionId: transaction.id, operationId: operation.id });
+  return said;
+}
+
+/** The order to move money, as the engine gets it. */
+export function instruction(transaction: Transaction, operation: Operation, account: ProcessorAccount) {
+  return create(InstructionSchema, {
+    requestId: operation.id,
+    transactionId: transaction.id,
+    accountReference: account.accountReference,
+    credentials: account.credentials,
+    amount: operation.amount ?? 0n,
+    currency: transaction.currency ?? '',
+    createdAt: timestampFromDate(operation.createdAt),
+    attempt: operation.attempt,
+    ...(transaction.mode && { mode: MODES[transaction.mode] }),
+  });
+}
+
+/** The name of an operation, for questions about it. */
+export function subject(transaction: Transaction, operation: Operation, account: ProcessorAccount) {
+  return create(SubjectSchema, {
+    requestId: operation.id,
+    transactionId: transaction.id,
+    accountReference: account.accountReference,
+    credentials: account.credentials,
+    createdAt: timestampFromDate(operation.createdAt),
+    ...(transaction.mode && { mode: MODES[transaction.mode] }),
+  });
+}
+
+/** How a capture, void or refund is sent, the first time and in every resend. */
+export function sendMoney(
+  core: Core,
+  transaction: Transaction,
+  authorize: Operation,
+  operation: Operation,
+  account: ProcessorAccount,
+): Send {
+  const request = {
+    instruction: instruction(transaction, operation, account),
+    original: create(OriginalSchema, {
+      requestId: authorize.id,
+      processorReference: authorize.processorReference,
+      authorizedAmount: transaction.authorizedAmount,
+      capturedAmount: transaction.capturedAmount,
+      remainingAmount: transaction.capturedAmount - transaction.refundedAmount,
+    }),
+  };
+  return (options) => {
+    switch (operation.kind) {
+      case 'capture':
+        return core.processor.capture({ ...request, final: true }, options);
+      case 'void':
+        return core.processor.void(request, options);
+      case 'refund':
+        return core.processor.refund({ ...request, why: operation.why }, options);
+      default:
+        throw new Error(`${operation.kind} is not sent this way`);
+    }
+  };
+}

@@ -1,0 +1,124 @@
+import type { Core } from './context.ts';
+import { type ProcessorAccount, processorAccount } from './merchant-credentials.ts';
+import { afterNotFound, gapMs, isOpen, type Operation } from './operation.ts';
+import { type Said, UNKNOWN } from './outcome.ts';
+import { runningMs } from './perform.ts';
+import { askAgain, heard, sendMoney, subject } from './processor.ts';
+import { settle } from './settle.ts';
+import { type Claimed, claimDue, operationsOf, postpone } from './store/operations.ts';
+import { transactionById } from './store/transactions.ts';
+import type { Transaction } from './transaction.ts';
+
+// Everything that is open is due at some time, and this is where it is looked at: lost outcomes, cancels, reversals, buyers who left,
+// expiries (R15, R16, R17). Several cores share it; each claim is a lease on the operation's own row.
+
+const BATCH = 20;
+const LONG_MS = 24 * 3_600_000;
+
+/** Claims what is due and looks at each. Returns how many, at once; `done` when all were looked at. */
+export async function reconcile(core: Core): Promise<{ claimed: number; done: Promise<unknown> }> {
+  const claimed = await claimDue(core.db, BATCH, runningMs(core));
+  return {
+    claimed: claimed.length,
+    done: Promise.all(claimed.map((operation) => core.calls.run(() => chase(core, operation)))),
+  };
+}
+
+/** What chasing one operation needs to know of its payment. */
+interface Case {
+  readonly transaction: Transaction;
+  readonly operations: readonly Operation[];
+  readonly authorize: Operation;
+  readonly account: ProcessorAccount;
+}
+
+/** Learns what became of one claimed operation, or moves it on. */
+export async function chase(core: Core, operation: Claimed): Promise<void> {
+  const transaction = await transactionById(core.db, operation.transactionId);
+  const operations = await operationsOf(core.db, operation.transactionId);
+  const authorize = operations.find((other) => other.kind === 'authorize');
+  if (!transaction || !authorize) throw new Error(`operation ${operation.id} has no payment`);
+  const about: Case = {
+    transaction,
+    operations,
+    authorize,
+    account: await processorAccount(core, core.db, transaction),
+  };
+  if (operation.kind === 'cancel') return chaseCancel(core, about, operation);
+  if (operation.kind === 'reversal') return chaseReversal(core, about, operation);
+  return chaseOutcome(core, about, operation);
+}
+
+async function chaseOutcome(core: Core, about: Case, operation: Claimed): Promise<void> {
+  const { transaction, operations, account } = about;
+  // Its cancel is asking already.
+  if (operation.kind === 'authorize' && operations.some((other) => other.kind === 'cancel' && isOpen(other))) return;
+  if (operation.state === 'unknown' && operation.now.getTime() - operation.changedAt.getTime() > LONG_MS)
+    core.log.alert('outcome_unknown_for_long', { transactionId: transaction.id, operationId: operation.id });
+  const name = subject(transaction, operation, account);
+  const answer = await askAgain(core, 'get_operation', (options) =>
+    core.processor.getOperation({ subject: name }, options),
+  );
+  if (answer?.result.case === 'notFound') return chaseUnseen(core, about, operation);
+  const said = answer ? heard(core, transaction, operation, answer.result.value) : UNKNOWN;
+  await settle(core, operation.id, said);
+  // Only while the engine still waits: a payment that it has decided is decided (R16).
+  if (operation.pastExpiry && (said.trigger === 'pending' || said.trigger === 'buyer_action'))
+    await settle(core, operation.id, {
+      trigger: 'past_expiry',
+      ...(said.redirectUrl !== undefined && { redirectUrl: said.redirectUrl }),
+    });
+}
+
+/** The processor does not know it: a late send of it may still be on its way (R15). */
+async function chaseUnseen(core: Core, about: Case, operation: Claimed): Promise<void> {
+  const { transaction, authorize, account } = about;
+  switch (afterNotFound(operation, operation.now)) {
+    case 'cancel':
+      await settle(core, operation.id, { trigger: 'unseen' });
+      return;
+    case 'resend': {
+      const send = sendMoney(core, transaction, authorize, operation, account);
+      const answer = await askAgain(core, operation.kind, send);
+      await settle(core, operation.id, answer ? heard(core, transaction, operation, answer.outcome) : UNKNOWN);
+      return;
+    }
+    case 'end':
+      await settle(core, operation.id, (await end(core, about, operation)) ?? UNKNOWN);
+      return;
+    case 'alert':
+      core.log.alert('processor_forgot', { transactionId: transaction.id, operationId: operation.id });
+      await settle(core, operation.id, UNKNOWN);
+  }
+}
+
+/** Asks the processor to end an operation for good. Undefined: no answer; else that it is ended, or its outcome. */
+export async function end(
+  core: Core,
+  { transaction, account }: Pick<Case, 'transaction' | 'account'>,
+  operation: Operation,
+): Promise<Said | undefined> {
+  const name = subject(transaction, operation, account);
+  const answer = await askAgain(core, 'cancel', (options) => core.processor.cancel({ subject: name }, options));
+  if (!answer) return undefined;
+  if (answer.result.case === 'ended') return { trigger: 'cancel_confirmed' };
+  return heard(core, transaction, operation, answer.result.value);
+}
+
+/** What the cancel learns is an outcome of its authorize; the tx that decides the payment closes the cancel (R16). */
+async function chaseCancel(core: Core, about: Case, cancel: Claimed): Promise<void> {
+  const said = await end(core, about, about.authorize);
+  if (said && !['pending', 'unknown', 'buyer_action'].includes(said.trigger)) {
+    await settle(core, about.authorize.id, said);
+    return;
+  }
+  if (cancel.asks > 5)
+    core.log.alert('cancel_not_confirmed', { transactionId: cancel.transactionId, operationId: cancel.id });
+  await postpone(core.db, cancel.id, gapMs(cancel.asks, core.config.RECONCILE_GRACE_MS));
+}
+
+async function chaseReversal(core: Core, { transaction, authorize, account }: Case, reversal: Claimed): Promise<void> {
+  const name = subject(transaction, authorize, account);
+  const answer = await askAgain(core, 'reverse', (options) => core.processor.reverse({ subject: name }, options));
+  await settle(core, reversal.id, answer ? heard(core, transaction, reversal, answer.outcome) : UNKNOWN);
+}

@@ -1,0 +1,173 @@
+import { create } from '@bufbuild/protobuf';
+import type { HandlerContext } from '@connectrpc/connect';
+import {
+  type RefundTransactionRequest,
+  RefundTransactionRequest_Why as Why,
+  type RefundTransactionResponse,
+  RefundTransactionResponseSchema,
+} from '../proto/gen/payments/v1/payments_service_pb.js';
+import { Reason } from '../proto/gen/payments/v1/reason_pb.js';
+import type { Queryable } from '../proto/runtime/database.ts';
+import { counter } from '../proto/runtime/metrics.ts';
+import { answerOperation, outcomeUnknown } from './answer-operation.ts';
+import { type Budget, demandTime, readWithin, startBudget, within } from './calls.ts';
+import { isOwn } from './capture-or-void.ts';
+import type { Core } from './context.ts';
+import * as convert from './convert.ts';
+import { operationId } from './ids.ts';
+import { processorAccount } from './merchant-credentials.ts';
+import { type Operation, reserved } from './operation.ts';
+import { perform, runningMs } from './perform.ts';
+import { sendMoney } from './processor.ts';
+import { chase } from './reconcile.ts';
+import { type Recorded, record } from './record.ts';
+import { announce } from './settle.ts';
+import { claimOne, operationsOf, refundByKey } from './store/operations.ts';
+import { lockTransaction, transactionById } from './store/transactions.ts';
+import { type Refusal, reception, remaining, type Transaction } from './transaction.ts';
+import { validRefund } from './valid.ts';
+
+const strangers = counter('foreign_ids_total', 'Known ids that came with another merchant or payment (R9).', ['call']);
+
+/** Returns captured money: synchronous for Wix, once for each refund id, never above what remains (R22). */
+export async function refundTransaction(
+  core: Core,
+  request: RefundTransactionRequest,
+  context: HandlerContext,
+): Promise<RefundTransactionResponse> {
+  validRefund(request);
+  const budget = startBudget(core.config.ANSWER_BUDGET_MS, context.timeoutMs());
+  const known = await refundByKey(core.db, 'wix', request.externalRefundId);
+  if (known) return answerKnown(core, budget, request, known);
+  // While a capture runs, what can be refunded depends on what becomes of it.
+  const received = await readWithin(budget, () => {
+    demandTime(budget);
+    return core.db.inTx((tx) => receive(core, tx, request));
+  });
+  if (!received) throw outcomeUnknown();
+  if (received === 'known') return refundTransaction(core, request, context);
+  if ('refusal' in received)
+    return create(RefundTransactionResponseSchema, { refusal: convert.toRefusal(received.refusal) });
+  const { transaction, operation, authorize } = received;
+  announce(core, { ...received, change: { event: received.event } });
+  if (authorize) {
+    const account = await processorAccount(core, core.db, transaction);
+    await perform(core, budget, received, sendMoney(core, transaction, authorize, operation, account));
+  }
+  return create(RefundTransactionResponseSchema, await answerOperation(core, budget, operation.id));
+}
+
+/** The same refund id again: the answer from its row; if that is unknown, the processor is asked first (R22). */
+async function answerKnown(
+  core: Core,
+  budget: Budget,
+  request: RefundTransactionRequest,
+  known: Operation,
+): Promise<RefundTransactionResponse> {
+  const transaction = await transactionById(core.db, known.transactionId);
+  if (transaction?.externalId !== request.externalId) {
+    strangers.inc({ call: 'refund' });
+    core.log.warn('refund.known_to_another_payment', { operationId: known.id });
+    const refusal = {
+      reason: Reason.INVALID_VALUE,
+      errorCode: 'REFUND_ID',
+      message: 'This refund id belongs to another payment',
+    };
+    return create(RefundTransactionResponseSchema, { refusal });
+  }
+  if (known.amount !== request.amount && request.amount !== undefined)
+    core.log.warn('refund.repeated_differently', { operationId: known.id, differs: ['amount'] });
+  const claimed = known.state === 'unknown' ? await claimOne(core.db, known.id, runningMs(core)) : undefined;
+  if (claimed)
+    await within(
+      budget.leftMs(),
+      core.calls.run(() => chase(core, claimed)),
+    );
+  return create(RefundTransactionResponseSchema, await answerOperation(core, budget, known.id));
+}
+
+type Received = (Recorded & { readonly authorize?: Operation }) | { readonly refusal: Refusal } | 'known';
+
+/** tx 1. Every refund that names a known payment gets a row and, if its amount is known, an event (R22). Undefined: wait. */
+async function receive(core: Core, tx: Queryable, request: RefundTransactionRequest): Promise<Received | undefined> {
+  const found = await lockTransaction(tx, { externalId: request.externalId });
+  if (!found) return { refusal: NO_PAYMENT };
+  const { now: _, ...transaction } = found;
+  if (await refundByKey(tx, 'wix', request.externalRefundId)) return 'known';
+  const operations = await operationsOf(tx, transaction.id);
+  const verdict = await judge(core, tx, request, transaction, operations);
+  if (verdict === 'wait') return undefined;
+
+  const amount = verdict.amount ?? null;
+  const fields = {
+    id: operationId('refund', transaction.externalId, 'wix', request.externalRefundId, 1),
+    kind: 'refund',
+    key: request.externalRefundId,
+    callId: null,
+    attempt: 1,
+    amount,
+    approvedAmount: null,
+    why: why(request.why),
+    dueInMs: runningMs(core),
+  } as const;
+  const { refusal } = verdict;
+  if (refusal)
+    return record(
+      tx,
+      transaction,
+      {},
+      { ...fields, state: 'declined', refusal },
+      amount === null ? undefined : 'refund_failed',
+    );
+  core.calls.demandRoom();
+  const authorize = operations.find((operation) => operation.kind === 'authorize');
+  if (!authorize) throw new Error('a captured payment has an authorize operation');
+  return { ...(await record(tx, transaction, {}, { ...fields, state: 'running' })), authorize };
+}
+
+type Verdict = { readonly amount: bigint | undefined; readonly refusal?: Refusal } | 'wait';
+
+/** Whether a new refund may run, and its amount: an absent one is what remains, fixed here. */
+async function judge(
+  core: Core,
+  tx: Queryable,
+  request: RefundTransactionRequest,
+  transaction: Transaction,
+  operations: readonly Operation[],
+): Promise<Verdict> {
+  const refuse = (reason: Reason, errorCode: string, message: string) => ({
+    amount: request.amount,
+    refusal: { reason, errorCode, message },
+  });
+  if (request.refusal) return refuse(request.refusal.reason, request.refusal.errorCode, request.refusal.message);
+  if (!(await isOwn(core, tx, transaction, request))) return { amount: request.amount, refusal: NO_PAYMENT };
+  const mode = convert.modeOf(request.mode);
+  if (mode && mode !== transaction.mode)
+    return refuse(Reason.TEST_MODE, 'MODE', 'The payment was made in another mode');
+  switch (reception('refund', transaction.state)) {
+    case 'wait':
+      return 'wait';
+    case 'balance':
+      break;
+    default:
+      return refuse(Reason.REFUND_NOT_ALLOWED, 'NOT_CAPTURED', 'Payment is not captured');
+  }
+  if (operations.some((operation) => operation.kind === 'refund' && operation.state === 'unknown'))
+    return refuse(Reason.REFUND_TECHNICAL_ERROR, 'REFUND_IN_PROGRESS', 'An earlier refund is not decided yet');
+  const left = remaining(transaction, reserved(operations));
+  if (left <= 0n) return refuse(Reason.PAYMENT_ALREADY_REFUNDED, 'NOTHING_LEFT', 'Payment is fully refunded');
+  const amount = request.amount ?? left;
+  if (amount === 0n) return refuse(Reason.REFUND_NOT_ALLOWED, 'AMOUNT', 'The amount must not be zero');
+  if (amount > left) return refuse(Reason.REFUND_NOT_ALLOWED, 'AMOUNT', `More than the remaining ${left}`);
+  return { amount };
+}
+
+const NO_PAYMENT: Refusal = {
+  reason: Reason.REFUND_NOT_ALLOWED,
+  errorCode: 'NO_PAYMENT',
+  message: 'Payment not found',
+};
+
+function why(why: Why): string {
+  return why === Why.UNSPECIFIED ? '' : (Why[why] ?? '');
+}

@@ -1,0 +1,72 @@
+import { create } from '@bufbuild/protobuf';
+import { Code, type HandlerContext } from '@connectrpc/connect';
+import {
+  type ReportOutcomeRequest,
+  type ReportOutcomeResponse,
+  ReportOutcomeResponseSchema,
+} from '../proto/gen/payments/v1/payments_service_pb.js';
+import { callerKey } from '../proto/runtime/callers.ts';
+import { rpcError } from '../proto/runtime/rpc.ts';
+import type { Core } from './context.ts';
+import * as convert from './convert.ts';
+import { processorAccount } from './merchant-credentials.ts';
+import type { Operation } from './operation.ts';
+import { heard } from './processor.ts';
+import { end } from './reconcile.ts';
+import { settle } from './settle.ts';
+import { operationById } from './store/operations.ts';
+import { transactionById } from './store/transactions.ts';
+import type { Transaction } from './transaction.ts';
+import { validReport } from './valid.ts';
+
+/** Takes an outcome that came after its call, from the engine; or an operator's, where the engine cannot tell (R24). */
+export async function reportOutcome(
+  core: Core,
+  request: ReportOutcomeRequest,
+  context: HandlerContext,
+): Promise<ReportOutcomeResponse> {
+  validReport(request);
+  const caller = context.values.get(callerKey);
+  if (request.override !== (caller.role === 'operator'))
+    throw rpcError(Code.PermissionDenied, 'ROLE_NOT_ALLOWED', 'operators override, engines report');
+  const operation = await operationById(core.db, request.requestId);
+  const transaction = operation && (await transactionById(core.db, operation.transactionId));
+  if (!transaction || operation.kind === 'cancel') {
+    core.log.alert('report_of_unknown_operation', { requestId: request.requestId, caller: caller.name });
+    throw rpcError(Code.NotFound, 'OPERATION_NOT_FOUND', 'there is no operation with this request_id', {
+      request_id: request.requestId,
+    });
+  }
+  const said = heard(core, transaction, operation, request.outcome);
+  const override = request.override ? { why: request.overrideReason } : undefined;
+  if (override && (said.trigger === 'declined' || said.trigger === 'failed'))
+    await demandEnd(core, transaction, operation);
+  const settled = await settle(core, operation.id, said, { caller: caller.name, ...(override && { override }) });
+  if (!settled) throw new Error('an operation that was read cannot be found');
+  if (settled.change.contradiction)
+    throw rpcError(
+      Code.FailedPrecondition,
+      'CONTRADICTION',
+      'this contradicts what is known: it was kept and changes nothing',
+      {
+        state: settled.transaction.state,
+        operation_state: settled.operation.state,
+      },
+    );
+  return create(ReportOutcomeResponseSchema, {
+    transaction: convert.toTransaction(settled.transaction),
+    operation: convert.toOperation(settled.operation),
+  });
+}
+
+/** A capture, void or refund may be declared undone only once the processor has promised that it will never happen (R24). */
+async function demandEnd(core: Core, transaction: Transaction, operation: Operation): Promise<void> {
+  if (operation.kind === 'authorize' || operation.kind === 'reversal') return;
+  const account = await processorAccount(core, core.db, transaction);
+  if ((await end(core, { transaction, account }, operation))?.trigger === 'cancel_confirmed') return;
+  throw rpcError(
+    Code.FailedPrecondition,
+    'CANCEL_NOT_CONFIRMED',
+    'the processor has not confirmed that it will never happen',
+  );
+}

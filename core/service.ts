@@ -1,0 +1,111 @@
+import { fileURLToPath } from 'node:url';
+import { type ConnectRouter, createClient, type Interceptor, type Transport } from '@connectrpc/connect';
+import { PaymentsService } from '../proto/gen/payments/v1/payments_service_pb.js';
+import { ProcessorService } from '../proto/gen/processor/v1/processor_pb.js';
+import { requireToken } from '../proto/runtime/callers.ts';
+import { assertDurable, createDatabase, migrate } from '../proto/runtime/database.ts';
+import type { EventPublisher } from '../proto/runtime/event-bus.ts';
+import { createGrpcServer } from '../proto/runtime/grpc-server.ts';
+import { createAdminServer, type Service } from '../proto/runtime/lifecycle.ts';
+import type { Log } from '../proto/runtime/log.ts';
+import { type Loop, startLoop } from '../proto/runtime/loop.ts';
+import { logCalls } from '../proto/runtime/rpc.ts';
+import { createCalls } from './calls.ts';
+import type { CoreConfig } from './config.ts';
+import type { Core } from './context.ts';
+import { ALLOWED, paymentsService } from './payments-service.ts';
+import { publishOutbox } from './publish-outbox.ts';
+import { reconcile } from './reconcile.ts';
+import { keyIdsInUse } from './store/merchant-accounts.ts';
+
+const SCHEMA = 'core';
+
+export interface CoreService extends Service {
+  /** Mounts the payments service on a carrier of the same process. */
+  readonly routes: (router: ConnectRouter) => void;
+  /** What every carrier runs around it. */
+  readonly interceptors: readonly Interceptor[];
+  /** Port of the gRPC server once started; undefined without CORE_TOKENS. */
+  grpcPort(): number | undefined;
+}
+
+/** The payments core: a gRPC service over its ledger, with a loop for what is open and one for what is to be told. */
+export function createCore(
+  config: CoreConfig,
+  deps: { log: Log; processor: Transport; events: EventPublisher },
+): CoreService {
+  const { log } = deps;
+  const url = config.DATABASE_URL.reveal();
+  const db = createDatabase({ url, schema: SCHEMA, poolSize: config.DATABASE_POOL_SIZE, log });
+  const calls = createCalls(config.PROCESSOR_CALLS_MAX, log);
+  const loops: { publisher?: Loop; reconciler?: Loop } = {};
+  const core: Core = {
+    config,
+    db,
+    log,
+    calls,
+    processor: createClient(ProcessorService, deps.processor),
+    wakePublisher: () => loops.publisher?.wake(),
+    wakeReconcile: () => loops.reconciler?.wake(),
+  };
+  const routes = (router: ConnectRouter) => {
+    router.service(PaymentsService, paymentsService(core));
+  };
+  const interceptors = [logCalls(log)];
+  const tokens = config.CORE_TOKENS;
+  const grpc =
+    tokens &&
+    createGrpcServer({
+      host: config.CORE_HOST,
+      port: config.CORE_GRPC_PORT,
+      routes,
+      interceptors: [...interceptors, requireToken(tokens, ALLOWED, log)],
+      log,
+    });
+  const health = () =>
+    db.ping().then(
+      () => ({ ready: true }),
+      () => ({ ready: false, detail: { database: 'unreachable' } }),
+    );
+  const admin = createAdminServer({ host: config.CORE_HOST, port: config.CORE_HTTP_PORT, health, log });
+  let grpcPort: number | undefined;
+
+  return {
+    routes,
+    interceptors,
+    grpcPort: () => grpcPort,
+    async start() {
+      await migrate({ url, schema: SCHEMA, dir: fileURLToPath(new URL('migrations', import.meta.url)), log });
+      await assertDurable(db);
+      await demandKeys(core);
+      await admin.start();
+      loops.publisher = startLoop('publish_outbox', () => publishOutbox(core, deps.events), { idleMs: 250, log });
+      loops.reconciler = startLoop('reconcile', async () => (await reconcile(core)).claimed, { idleMs: 500, log });
+      grpcPort = await grpc?.start();
+      log.info('core.started', { grpcPort });
+    },
+    async stop() {
+      await grpc?.stop(config.DRAIN_MS);
+      await loops.reconciler?.stop();
+      await calls.drain(config.DRAIN_MS);
+      // What was just decided is still told.
+      await loops.publisher?.stop();
+      await publishOutbox(core, deps.events).catch(() => 0);
+      await admin.stop();
+      await db.close();
+      log.info('core.stopped');
+    },
+  };
+}
+
+/** R31: data that cannot be decrypted is found at start, not at the first payment that needs it. */
+async function demandKeys({ config, db }: Core): Promise<void> {
+  const inUse = await keyIdsInUse(db);
+  const missing = [
+    ...inUse.credentials
+      .filter((id) => !config.CREDENTIALS_KEY.ids.includes(id))
+      .map((id) => `CREDENTIALS_KEY lacks key ${id}`),
+    ...inUse.events.filter((id) => !config.EVENTS_KEY.ids.includes(id)).map((id) => `EVENTS_KEY lacks key ${id}`),
+  ];
+  if (missing.length > 0) throw new Error(`stored data needs keys that are not configured: ${missing.join(', ')}`);
+}

@@ -1,0 +1,96 @@
+import type { Queryable } from '../../proto/runtime/database.ts';
+import { maybeRow, onlyRow } from '../../proto/runtime/database.ts';
+import type { Mode } from '../transaction.ts';
+
+/** A row of `merchant_accounts`. */
+export interface MerchantAccount {
+  readonly id: string;
+  readonly externalMerchantId: string;
+  readonly accountReference: string;
+  readonly name: string;
+  /** ISO 4217; empty means every currency of Wix's table. */
+  readonly currencies: readonly string[];
+}
+
+/** One version of a merchant's credentials. */
+export interface CredentialsVersion {
+  readonly accountId: string;
+  readonly mode: Mode;
+  readonly sealed: Uint8Array;
+}
+
+const COLUMNS = `id, external_merchant_id as "externalMerchantId", account_reference as "accountReference", name, currencies`;
+
+/** Inserts the account or brings its name and currencies up to date; its id never changes (R11). */
+export async function upsertMerchantAccount(tx: Queryable, account: MerchantAccount): Promise<MerchantAccount> {
+  return onlyRow(
+    await tx.query<MerchantAccount>(
+      `insert into merchant_accounts (id, external_merchant_id, account_reference, name, currencies)
+       values ($1, $2, $3, $4, $5)
+       on conflict (external_merchant_id, account_reference)
+         do update set name = excluded.name, currencies = excluded.currencies, updated_at = now()
+       returning ${COLUMNS}`,
+      [account.id, account.externalMerchantId, account.accountReference, account.name, account.currencies],
+    ),
+  );
+}
+
+export async function merchantAccountById(db: Queryable, id: string): Promise<MerchantAccount | undefined> {
+  return maybeRow(await db.query<MerchantAccount>(`select ${COLUMNS} from merchant_accounts where id = $1`, [id]));
+}
+
+/** Adds a version of an account's credentials, unless its newest one is the same. */
+export async function insertCredentials(
+  tx: Queryable,
+  version: CredentialsVersion & { externalMerchantId: string; lookup: Uint8Array; keyId: string },
+): Promise<void> {
+  await tx.query(
+    `insert into merchant_credentials (account_id, external_merchant_id, mode, lookup, key_id, sealed)
+     select $1, $2, $3, $4, $5, $6
+     where not exists (
+       select from (select mode, lookup from merchant_credentials where external_merchant_id = $2 order by id desc limit 1) as newest
+       where newest.mode = $3 and newest.lookup = $4)`,
+    [version.accountId, version.externalMerchantId, version.mode, version.lookup, version.keyId, version.sealed],
+  );
+}
+
+/** Versions of a merchant's credentials that equal one of these keyed hashes, newest first (R11, R31). */
+export async function matchingCredentials(
+  db: Queryable,
+  externalMerchantId: string,
+  lookups: readonly Uint8Array[],
+): Promise<{ accountId: string; mode: Mode }[]> {
+  return db.query(
+    `select account_id as "accountId", mode from merchant_credentials
+     where external_merchant_id = $1 and lookup = any ($2::bytea[])
+     order by id desc limit 20`,
+    [externalMerchantId, lookups],
+  );
+}
+
+/** The newest credentials of an account in a mode: what the processor is called with (R11). */
+export async function newestCredentials(
+  db: Queryable,
+  accountId: string,
+  mode: Mode,
+): Promise<(CredentialsVersion & { accountReference: string }) | undefined> {
+  return maybeRow(
+    await db.query<CredentialsVersion & { accountReference: string }>(
+      `select c.account_id as "accountId", c.mode, c.sealed, a.account_reference as "accountReference"
+       from merchant_credentials c join merchant_accounts a on a.id = c.account_id
+       where c.account_id = $1 and c.mode = $2
+       order by c.id desc limit 1`,
+      [accountId, mode],
+    ),
+  );
+}
+
+/** Ids of all keys that stored data needs (R31). */
+export async function keyIdsInUse(db: Queryable): Promise<{ credentials: string[]; events: string[] }> {
+  return onlyRow(
+    await db.query<{ credentials: string[]; events: string[] }>(
+      `select array(select distinct key_id from merchant_credentials) as credentials,
+         array(select distinct credentials_key_id from transactions where credentials_key_id is not null) as events`,
+    ),
+  );
+}

@@ -1,0 +1,180 @@
+import type { Queryable } from '../../proto/runtime/database.ts';
+import { maybeRow, onlyRow } from '../../proto/runtime/database.ts';
+import type { Operation } from '../operation.ts';
+
+const COLUMNS = `
+  id, transaction_id as "transactionId", kind, state, caller, key, call_id as "callId", attempt, amount,
+  approved_amount as "approvedAmount", reason, error_code as "errorCode", error_message as "errorMessage", why,
+  processor_reference as "processorReference", authorization_code as "authorizationCode",
+  network_transaction_id as "networkTransactionId", acquirer_reference as "acquirerReference",
+  approval_received as "approvalReceived", held, asked, asks, expires_at as "expiresAt", processed_at as "processedAt",
+  created_at as "createdAt", changed_at as "changedAt", finished_at as "finishedAt"`;
+
+/** A new operation. Open ones get their due time from `dueInMs`; refused ones are finished as they are inserted. */
+export type NewOperation = Pick<
+  Operation,
+  | 'id'
+  | 'transactionId'
+  | 'kind'
+  | 'state'
+  | 'caller'
+  | 'key'
+  | 'callId'
+  | 'attempt'
+  | 'amount'
+  | 'reason'
+  | 'errorCode'
+> &
+  Pick<Operation, 'errorMessage' | 'why' | 'approvedAmount'> & { readonly dueInMs: number };
+
+/** All operations of a payment, oldest first. Read under the payment's lock where a decision follows. */
+export async function operationsOf(db: Queryable, transactionId: string): Promise<Operation[]> {
+  return db.query<Operation>(
+    `select ${COLUMNS} from operations where transaction_id = $1 order by created_at, attempt, id`,
+    [transactionId],
+  );
+}
+
+export async function operationById(db: Queryable, id: string): Promise<Operation | undefined> {
+  return maybeRow(await db.query<Operation>(`select ${COLUMNS} from operations where id = $1`, [id]));
+}
+
+export async function operationByCall(db: Queryable, callId: string): Promise<Operation | undefined> {
+  return maybeRow(await db.query<Operation>(`select ${COLUMNS} from operations where call_id = $1`, [callId]));
+}
+
+export async function refundByKey(db: Queryable, caller: string, key: string): Promise<Operation | undefined> {
+  return maybeRow(
+    await db.query<Operation>(`select ${COLUMNS} from operations where kind = 'refund' and caller = $1 and key = $2`, [
+      caller,
+      key,
+    ]),
+  );
+}
+
+export async function insertOperation(tx: Queryable, o: NewOperation): Promise<Operation> {
+  return onlyRow(
+    await tx.query<Operation>(
+      `insert into operations (id, transaction_id, kind, state, caller, key, call_id, attempt, amount, approved_amount, reason,
+         error_code, error_message, why, due_at, finished_at, created_at, changed_at)
+       select $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14,
+         case when $4 = 'running' then now + $15::float8 * interval '1 millisecond' end,
+         case when $4 <> 'running' then now end, now, now
+       from (select clock_timestamp() as now) as clock
+       returning ${COLUMNS}`,
+      [
+        o.id,
+        o.transactionId,
+        o.kind,
+        o.state,
+        o.caller,
+        o.key,
+        o.callId,
+        o.attempt,
+        o.amount,
+        o.approvedAmount,
+        o.reason,
+        o.errorCode,
+        o.errorMessage,
+        o.why,
+        o.dueInMs,
+      ],
+    ),
+  );
+}
+
+/**
+ * Writes what may change of an operation; an open one is due again after `dueInMs`, or when its expiry comes if that is sooner. The
+ * expected state is the second guard beside the payment's row lock (R14).
+ */
+export async function updateOperation(
+  tx: Queryable,
+  o: Operation,
+  expected: Operation['state'],
+  dueInMs: number,
+): Promise<Operation> {
+  return onlyRow(
+    await tx.query<Operation>(
+      `update operations set state = $3, approved_amount = $4, reason = $5, error_code = $6, error_message = $7,
+         processor_reference = $8, authorization_code = $9, network_transaction_id = $10, acquirer_reference = $11,
+         approval_received = $12, held = $13, expires_at = $14, processed_at = $15,
+         changed_at = case when state = $3 then changed_at else now end,
+         due_at = case
+           when $3 not in ('running', 'waiting', 'unknown') or $13 then null
+           when $14 > now then least($14, now + $16::float8 * interval '1 millisecond')
+           else now + $16::float8 * interval '1 millisecond'
+         end,
+         finished_at = case when $3 not in ('running', 'waiting', 'unknown') then coalesce(finished_at, now) end
+       from (select clock_timestamp() as now) as clock
+       where id = $1 and state = $2
+       returning ${COLUMNS}`,
+      [
+        o.id,
+        expected,
+        o.state,
+        o.approvedAmount,
+        o.reason,
+        o.errorCode,
+        o.errorMessage,
+        o.processorReference,
+        o.authorizationCode,
+        o.networkTransactionId,
+        o.acquirerReference,
+        o.approvalReceived,
+        o.held,
+        o.expiresAt,
+        o.processedAt,
+        dueInMs,
+      ],
+    ),
+  );
+}
+
+/** An operation that reconciliation has claimed: its lease is its own due time, moved on by the claim (R15). */
+export type Claimed = Operation & { readonly pastExpiry: boolean; readonly now: Date };
+
+/** Claims up to `limit` due operations, oldest due first, and marks them asked. The claim of one lasts `leaseMs`. */
+export async function claimDue(db: Queryable, limit: number, leaseMs: number): Promise<Claimed[]> {
+  return db.query<Claimed>(
+    `update operations set due_at = clock_timestamp() + $2::float8 * interval '1 millisecond', asked = true, asks = asks + 1
+     where id in (select id from operations where due_at <= clock_timestamp() order by due_at limit $1 for update skip locked)
+     returning ${COLUMNS}, coalesce(expires_at <= clock_timestamp(), false) as "pastExpiry", clock_timestamp() as now`,
+    [limit, leaseMs],
+  );
+}
+
+/** Makes an open operation due again in `ms`. */
+export async function postpone(db: Queryable, id: string, ms: number): Promise<void> {
+  await db.query(
+    `update operations set due_at = clock_timestamp() + $2::float8 * interval '1 millisecond'
+     where id = $1 and due_at is not null`,
+    [id, ms],
+  );
+}
+
+/** Claims an unknown operation now, whatever its due time. Undefined: it is not unknown any more, or held. */
+export async function claimOne(db: Queryable, id: string, leaseMs: number): Promise<Claimed | undefined> {
+  return maybeRow(
+    await db.query<Claimed>(
+      `update operations set due_at = clock_timestamp() + $2::float8 * interval '1 millisecond', asked = true, asks = asks + 1
+       where id = $1 and state = 'unknown' and not held
+       returning ${COLUMNS}, coalesce(expires_at <= clock_timestamp(), false) as "pastExpiry", clock_timestamp() as now`,
+      [id, leaseMs],
+    ),
+  );
+}
+
+/** Keeps what did not fit, or what an operator decided (R24). False if the same was kept before. */
+export async function insertReport(
+  tx: Queryable,
+  report: { operationId: string; kind: 'contradiction' | 'override'; caller: string; said: string; why: string },
+): Promise<boolean> {
+  const rows = await tx.query(
+    `insert into reports (operation_id, kind, caller, said, why)
+     select $1, $2, $3, $4, $5
+     where not exists (select from reports where operation_id = $1 and kind = $2 and said = $4 and why = $5)
+     returning id`,
+    [report.operationId, report.kind, report.caller, report.said, report.why],
+  );
+  return rows.length > 0;
+}

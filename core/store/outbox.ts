@@ -1,0 +1,40 @@
+import type { Queryable } from '../../proto/runtime/database.ts';
+
+/** A row of `outbox`: an event that is to be published. */
+export interface OutboxRow {
+  readonly id: bigint;
+  readonly eventId: string;
+  readonly transactionId: string;
+  readonly sequence: bigint;
+  readonly type: string;
+  readonly value: Uint8Array;
+  readonly occurredAt: Date;
+}
+
+export async function insertEvent(tx: Queryable, event: Omit<OutboxRow, 'id'>): Promise<void> {
+  await tx.query(
+    `insert into outbox (event_id, transaction_id, sequence, type, value, occurred_at) values ($1, $2, $3, $4, $5, $6)`,
+    [event.eventId, event.transactionId, event.sequence, event.type, event.value, event.occurredAt],
+  );
+}
+
+/** Tries to become the one publisher for this tx (R42). */
+export async function lockPublisher(tx: Queryable): Promise<boolean> {
+  const [row] = await tx.query<{ locked: boolean }>(
+    `select pg_try_advisory_xact_lock(hashtextextended('core.publish_outbox', 0)) as locked`,
+  );
+  return row?.locked === true;
+}
+
+/** The oldest unpublished events. Ids of one payment ascend in commit order, because it changes under its row lock. */
+export async function unpublished(tx: Queryable, limit: number): Promise<OutboxRow[]> {
+  return tx.query<OutboxRow>(
+    `select id, event_id as "eventId", transaction_id as "transactionId", sequence, type, value, occurred_at as "occurredAt"
+     from outbox where published_at is null order by id limit $1`,
+    [limit],
+  );
+}
+
+export async function markPublished(tx: Queryable, ids: readonly bigint[]): Promise<void> {
+  await tx.query(`update outbox set published_at = clock_timestamp() where id = any ($1::bigint[])`, [ids]);
+}

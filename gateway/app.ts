@@ -1,0 +1,102 @@
+import Router from '@koa/router';
+import Koa, { type Context, type Next } from 'koa';
+import type { Log } from '../proto/runtime/log.ts';
+import { histogram } from '../proto/runtime/metrics.ts';
+import { captureTransaction } from './capture-transaction.ts';
+import { connectAccount } from './connect-account.ts';
+import type { AskCore } from './core.ts';
+import { createTransaction } from './create-transaction.ts';
+import type { ReadBody } from './read-body.ts';
+import { refundTransaction } from './refund-transaction.ts';
+import type { VerifyWixSignature } from './verify-wix-signature.ts';
+import { voidTransaction } from './void-transaction.ts';
+import { Unanswered, type WixAnswer } from './wix-answer.ts';
+import { type JsonObject, parseWixJson } from './wix-json.ts';
+
+/** One of Wix's five calls: from its body to its answer. Throws Unanswered when there is none. */
+export type WixCall = (body: JsonObject, ask: AskCore) => Promise<WixAnswer>;
+
+const CALLS: Record<string, WixCall> = {
+  'connect-account': connectAccount,
+  'create-transaction': createTransaction,
+  'refund-transaction': refundTransaction,
+  'capture-transaction': captureTransaction,
+  'void-transaction': voidTransaction,
+};
+
+const LOGGED = ['wixMerchantId', 'wixTransactionId', 'wixRefundId', 'pluginTransactionId', 'pluginRefundId'];
+const LOGGED_MAX = 200;
+
+/** The HTTP side of the gateway: POST /wix/v1/<call>, nothing else. */
+export function createApp(deps: { verify: VerifyWixSignature; readBody: ReadBody; ask: AskCore; log: Log }): Koa {
+  const app = new Koa();
+  const router = new Router({ prefix: '/wix/v1', strict: true });
+  for (const [name, call] of Object.entries(CALLS)) {
+    router.post(`/${name}`, (ctx) => answerCall(ctx, name, call));
+    router.all(`/${name}`, (ctx) => {
+      ctx.set('Allow', 'POST');
+      throw new Unanswered(405, 'method not allowed');
+    });
+  }
+  app.use(logAndRefuse);
+  app.use(router.routes());
+  app.use(() => {
+    throw new Unanswered(404, 'no such path');
+  });
+  app.on('error', (err: unknown) => deps.log.debug('wix.connection_lost', { err }));
+  return app;
+
+  /** The order is R7's: nothing of the body is read before its signature is known to be good. */
+  async function answerCall(ctx: Context, name: string, call: WixCall): Promise<void> {
+    ctx.state.call = name;
+    const signature = await deps.verify(ctx.get('Digest'));
+    if (ctx.get('Content-Encoding')) throw new Unanswered(415, 'encoded body');
+    if (!ctx.is('application/json')) throw new Unanswered(415, 'not application/json');
+    const body = await deps.readBody(ctx.req, ctx.res);
+    signature.vouchFor(body);
+    const json = parseWixJson(body);
+    if (!json) throw new Unanswered(400, 'not a JSON object');
+    ctx.state.fields = loggedOf(json);
+    const answer = await call(json, deps.ask);
+    Object.assign(ctx.state.fields, loggedOf(answer));
+    ctx.body = answer;
+  }
+
+  /** One line for each call, and one place where anything thrown becomes a status: no error is ever described to Wix. */
+  async function logAndRefuse(ctx: Context, next: Next): Promise<void> {
+    const startedAt = performance.now();
+    let refused: Record<string, unknown> = {};
+    try {
+      await next();
+    } catch (err) {
+      refused = err instanceof Unanswered ? { problem: err.message } : { err };
+      refuse(ctx, err instanceof Unanswered ? err.status : 500);
+    }
+    const seconds = (performance.now() - startedAt) / 1000;
+    const call: string = ctx.state.call ?? 'unknown-call';
+    const fields = { ...ctx.state.fields, httpStatus: ctx.status, durationMs: Math.round(seconds * 1000), ...refused };
+    const level = ctx.status === 200 ? 'info' : ctx.status === 500 ? 'error' : 'warn';
+    deps.log[level](`wix.${call.replaceAll('-', '_')}`, fields);
+    durations().observe({ call, status: String(ctx.status) }, seconds);
+  }
+}
+
+/** Nobody who is not signed keeps a connection, and nobody whose body was not read (R7). */
+function refuse(ctx: Context, status: number): void {
+  ctx.body = status === 401 ? null : {};
+  ctx.status = status;
+  if (status === 401 || !ctx.req.complete) ctx.set('Connection', 'close');
+}
+
+const durations = () =>
+  histogram('wix_call_duration_seconds', 'Calls of Wix, from headers to answer.', ['call', 'status']);
+
+/** The ids of a message and its reason; never anything else of it, nor a value that is longer than an id. */
+function loggedOf(message: JsonObject | WixAnswer): JsonObject {
+  const { reasonCode } = message;
+  const ids = LOGGED.map((name) => [name, message[name]] as const);
+  return Object.fromEntries([
+    ...ids.filter(([, value]) => typeof value === 'string' && value.length <= LOGGED_MAX),
+    ...(typeof reasonCode === 'number' ? [['reasonCode', reasonCode] as const] : []),
+  ]);
+}

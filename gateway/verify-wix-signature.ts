@@ -1,0 +1,73 @@
+import { createHash, createPublicKey, type KeyObject, timingSafeEqual } from 'node:crypto';
+import { errors, jwtVerify } from 'jose';
+import { z } from 'zod';
+import { Unanswered } from './wix-answer.ts';
+
+const PREFIX = 'JWT=';
+const SKEW_S = 5;
+const RSA_BITS_MIN = 2048;
+
+/** Checks the Digest header; the body's hash that it vouches for is checked once the body has been read. */
+export type VerifyWixSignature = (header: string) => Promise<{ vouchFor(body: Uint8Array): void }>;
+
+/** Only `data.SHA256` is known as a hash (contract 3.4). jose itself wants `iat` and `nbf` to be numbers where they are present. */
+const claims = z.object({ data: z.strictObject({ SHA256: z.string().regex(/^[0-9a-f]{64}$/i) }) });
+
+/**
+ * Verifies the signature of contract 3 in two steps, so that nobody unsigned costs a body (R7): RS256 under one of the keys and an
+ * `exp` that has not passed, from the header alone; then the hash, over the bytes as they came. Both throw an Unanswered with 401.
+ */
+export function createSignatureVerifier(
+  keys: readonly KeyObject[],
+  now: () => Date = () => new Date(),
+): VerifyWixSignature {
+  return async (header) => {
+    if (!header) throw new Unanswered(401, 'no Digest header');
+    const payload = await verifyToken(header.slice(PREFIX.length), keys, now());
+    const { data } = claims.safeParse(payload);
+    if (!data) throw new Unanswered(401, 'no SHA256 claim');
+    const expected = Buffer.from(data.data.SHA256, 'hex');
+    return {
+      vouchFor(body) {
+        if (!timingSafeEqual(createHash('sha256').update(body).digest(), expected))
+          throw new Unanswered(401, 'the body is not the one that was signed');
+      },
+    };
+  };
+}
+
+async function verifyToken(token: string, keys: readonly KeyObject[], currentDate: Date): Promise<unknown> {
+  let problem = 'no key';
+  for (const key of keys) {
+    try {
+      const options = { algorithms: ['RS256'], requiredClaims: ['exp'], clockTolerance: SKEW_S, currentDate };
+      return (await jwtVerify(token, key, options)).payload;
+    } catch (error) {
+      problem = error instanceof errors.JOSEError ? error.code : 'unreadable token';
+    }
+  }
+  throw new Unanswered(401, problem);
+}
+
+/**
+ * Reads one or two RSA public keys in PEM, one after the other; two while Wix changes its key. Newlines may be written as \n.
+ * Throws an Error that quotes nothing.
+ */
+export function readPublicKeys(pem: string): KeyObject[] {
+  const blocks = pem.replaceAll('\\n', '\n').match(/-----BEGIN ([A-Z ]+)-----[^-]+-----END \1-----/g) ?? [];
+  if (blocks.length < 1 || blocks.length > 2) throw new Error('must hold one or two public keys in PEM');
+  return blocks.map((block) => {
+    const key = block.includes('PRIVATE') ? undefined : readKey(block);
+    if (key?.asymmetricKeyType !== 'rsa' || (key.asymmetricKeyDetails?.modulusLength ?? 0) < RSA_BITS_MIN)
+      throw new Error(`must hold RSA public keys of at least ${RSA_BITS_MIN} bits`);
+    return key;
+  });
+}
+
+function readKey(pem: string): KeyObject | undefined {
+  try {
+    return createPublicKey(pem);
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,115 @@
+import type { CredentialsOnFile } from '../proto/gen/payments/v1/outcome_pb.js';
+import type {
+  CaptureTransactionResponse,
+  ConnectMerchantAccountResponse,
+  CreateTransactionResponse,
+  RefundTransactionResponse,
+  VoidTransactionResponse,
+} from '../proto/gen/payments/v1/payments_service_pb.js';
+import { Reason } from '../proto/gen/payments/v1/reason_pb.js';
+import { Transaction_State as State, type Transaction } from '../proto/gen/payments/v1/transaction_pb.js';
+import { cut } from '../proto/runtime/redact.ts';
+import type { Refusal } from './refusal.ts';
+
+// What Wix hears (contract 4.3, 5.5, 6.2, 7.3 and 10). Absent means approved there, so whatever is not clearly something else must
+// never be rendered: an answer of the core that says none of these things is no answer.
+
+const ERROR_CODE_MAX = 50;
+const ERROR_MESSAGE_MAX = 300;
+
+/** The body of an answer with status 200. */
+export type WixAnswer = Readonly<Record<string, unknown>>;
+
+/** No answer: a status other than 200, and a body that tells nothing. `message` is for the log. */
+export class Unanswered extends Error {
+  readonly status: number;
+  constructor(status: number, message: string) {
+    super(message);
+    this.name = 'Unanswered';
+    this.status = status;
+  }
+}
+
+export function renderRefusal({ reason, errorCode, message }: Refusal): WixAnswer {
+  return {
+    reasonCode: reason || Reason.GENERAL_ERROR,
+    ...filled({ errorCode: cut(errorCode, ERROR_CODE_MAX), errorMessage: cut(message, ERROR_MESSAGE_MAX) }),
+  };
+}
+
+/** All that came, in the order it came in, then what the processor added. */
+export function renderConnection(
+  { account, credentials, refusal }: ConnectMerchantAccountResponse,
+  received: Readonly<Record<string, string>>,
+): WixAnswer {
+  if (refusal) return renderRefusal(refusal);
+  if (!account) throw new Unanswered(503, 'the core answered neither an account nor a refusal');
+  // A map keeps the place of a key's first value and its last value; fromEntries keeps a key called __proto__.
+  const came = Object.entries(received);
+  const all = new Map([...came, ...Object.entries(credentials?.values ?? {}), ...came]);
+  return { credentials: Object.fromEntries(all), accountId: account.id, accountName: account.name };
+}
+
+/** With neither a transaction nor a refusal the malformed request named somebody's payment: 400, which says nothing of it (R2). */
+export function renderCreation({ transaction, refusal }: CreateTransactionResponse): WixAnswer {
+  if (!transaction && !refusal) throw new Unanswered(400, 'malformed repeat');
+  return {
+    ...(transaction && !transaction.idWithheld && { pluginTransactionId: transaction.id }),
+    ...(refusal ? renderRefusal(refusal) : renderState(transaction!)),
+  };
+}
+
+export function renderRefund({ operation, refusal }: RefundTransactionResponse): WixAnswer {
+  if (!operation && !refusal) throw new Unanswered(503, 'the core answered neither a refund nor a refusal');
+  return { ...(operation && { pluginRefundId: operation.id }), ...(refusal && renderRefusal(refusal)) };
+}
+
+export function renderOperation({ refusal }: CaptureTransactionResponse | VoidTransactionResponse): WixAnswer {
+  return refusal ? renderRefusal(refusal) : {};
+}
+
+function renderState(transaction: Transaction): WixAnswer {
+  switch (transaction.state) {
+    case State.AUTHORIZED:
+    case State.CAPTURING:
+    case State.VOIDING:
+    case State.CAPTURED:
+    case State.VOIDED:
+    case State.EXPIRED:
+      return renderApproval(transaction);
+    case State.PENDING:
+      return { reasonCode: transaction.reason || Reason.PENDING_GENERAL };
+    case State.AWAITING_BUYER:
+      if (transaction.redirectUrl) return { redirectUrl: transaction.redirectUrl };
+  }
+  throw new Unanswered(503, `the core answered ${State[transaction.state]} and nothing to say of it`);
+}
+
+/** Once approved, always approved, whatever became of the payment since (R5). */
+function renderApproval({ cardDetails, credentialsOnFile }: Transaction): WixAnswer {
+  return {
+    ...(cardDetails?.bin &&
+      cardDetails.lastFour && { cardDetails: { bin: cardDetails.bin, lastFour: cardDetails.lastFour } }),
+    ...(credentialsOnFile && { credentialsOnFile: renderCredentialsOnFile(credentialsOnFile) }),
+  };
+}
+
+function renderCredentialsOnFile({ info, paymentMethod }: CredentialsOnFile): WixAnswer {
+  const {
+    networkTransactionId = '',
+    dsTransactionId = '',
+    transactionLinkId = '',
+  } = info.case === 'cardReference' ? info.value : {};
+  return {
+    ...(info.case === 'cardReference' && {
+      cardReference: filled({ networkTransactionId, dsTransactionId, transactionLinkId }),
+    }),
+    ...(info.case === 'paymentMethodReference' && { paymentMethodReference: { token: info.value.token } }),
+    ...filled({ paymentMethod }),
+  };
+}
+
+/** Only the members that say something. */
+function filled(members: Record<string, string>): WixAnswer {
+  return Object.fromEntries(Object.entries(members).filter(([, value]) => value !== ''));
+}

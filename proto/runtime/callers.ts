@@ -1,0 +1,110 @@
+import { createHash, timingSafeEqual } from 'node:crypto';
+import { inspect } from 'node:util';
+import { Code, type ContextKey, createContextKey, type Interceptor } from '@connectrpc/connect';
+import type { Secret } from './config.ts';
+import type { Log } from './log.ts';
+import { counter } from './metrics.ts';
+import { rpcError } from './rpc.ts';
+
+// The doors of the gRPC services: who calls, and what that caller may call (R33).
+
+const ROLES = ['gateway', 'engine', 'backoffice', 'reader', 'operator'] as const;
+const SECRET_MIN_LENGTH = 32;
+
+export type Role = (typeof ROLES)[number];
+
+export interface Caller {
+  readonly name: string;
+  readonly role: Role;
+}
+
+export interface Callers {
+  readonly list: readonly Caller[];
+  /** Compares hashes with every known token, so that the time taken says nothing. */
+  identify(token: string): Caller | undefined;
+}
+
+/**
+ * Reads `name:role:secret[,name:role:secret]`. A name may stand there twice with one role, so that its secret can be rotated.
+ * Throws an Error that names the rule and quotes no secret.
+ */
+export function createCallers(text: string): Callers {
+  const entries = text.split(',').map((entry) => {
+    const [name = '', role = '', ...rest] = entry.trim().split(':');
+    const secret = rest.join(':');
+    if (!/^[A-Za-z0-9_-]{1,64}$/.test(name)) throw new Error('has a name that is not 1 to 64 of A-Z a-z 0-9 _ -');
+    if (!isRole(role)) throw new Error(`has a role that is not one of ${ROLES.join(', ')}`);
+    if (secret.length < SECRET_MIN_LENGTH)
+      throw new Error(`has a secret of fewer than ${SECRET_MIN_LENGTH} characters`);
+    return { caller: { name, role }, hash: sha256(secret) };
+  });
+  const list = [...new Map(entries.map(({ caller }) => [caller.name, caller])).values()];
+  if (entries.some(({ caller }) => list.some((other) => other.name === caller.name && other.role !== caller.role)))
+    throw new Error('has one name with two roles');
+  if (new Set(entries.map(({ hash }) => hash.toString('hex'))).size < entries.length)
+    throw new Error('has the same secret twice');
+  return {
+    list,
+    identify: (token) => {
+      const hash = sha256(token);
+      return entries.filter((entry) => timingSafeEqual(entry.hash, hash))[0]?.caller;
+    },
+    ...{ [inspect.custom]: () => '[redacted]' },
+  };
+}
+
+function isRole(text: string): text is Role {
+  return (ROLES as readonly string[]).includes(text);
+}
+
+function sha256(text: string): Buffer {
+  return createHash('sha256').update(text).digest();
+}
+
+const NOBODY: Caller = { name: 'nobody', role: 'reader' };
+
+/** The caller of a running call: `context.values.get(callerKey)` in a handler. */
+export const callerKey: ContextKey<Caller> = createContextKey(NOBODY, { description: 'caller' });
+
+/**
+ * Server side: lets a call in whose `authorization: Bearer <token>` belongs to a caller of a role that the method allows.
+ * `allowed` has the methods' proto names; a method that is not in it is closed to all. Errors: UNAUTHENTICATED, PERMISSION_DENIED.
+ */
+export function requireToken(
+  callers: Callers,
+  allowed: Readonly<Record<string, readonly Role[]>>,
+  log: Log,
+): Interceptor {
+  const refusals = counter('rpc_refusals_total', 'Calls refused at the door.', ['method', 'caller', 'reason']);
+  return (next) => (request) => {
+    const method = request.method.name;
+    const token = /^Bearer (.+)$/.exec(request.header.get('authorization') ?? '')?.[1];
+    const caller = token === undefined ? undefined : callers.identify(token);
+    const refuse = (code: Code, reason: string, message: string) => {
+      refusals.inc({ method, caller: caller?.name ?? '', reason });
+      log.warn('rpc.refused', { method, caller: caller?.name, reason });
+      return rpcError(code, reason, message);
+    };
+    if (!caller) throw refuse(Code.Unauthenticated, 'TOKEN_INVALID', 'a valid bearer token is required');
+    if (!allowed[method]?.includes(caller.role))
+      throw refuse(Code.PermissionDenied, 'ROLE_NOT_ALLOWED', 'this caller may not call this method');
+    request.contextValues.set(callerKey, caller);
+    return next(request);
+  };
+}
+
+/** Within one process there is no door: every call is this caller's. */
+export function actAs(caller: Caller): Interceptor {
+  return (next) => (request) => {
+    request.contextValues.set(callerKey, caller);
+    return next(request);
+  };
+}
+
+/** Client side: sends the token with every call. */
+export function withToken(token: Secret): Interceptor {
+  return (next) => (request) => {
+    request.header.set('authorization', `Bearer ${token.reveal()}`);
+    return next(request);
+  };
+}

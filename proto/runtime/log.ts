@@ -1,0 +1,57 @@
+import { pino } from 'pino';
+import { counter } from './metrics.ts';
+import { scrub } from './redact.ts';
+
+// Business events by name, one JSON line for each.
+
+export interface Log {
+  debug(event: string, fields?: Record<string, unknown>): void;
+  info(event: string, fields?: Record<string, unknown>): void;
+  warn(event: string, fields?: Record<string, unknown>): void;
+  error(event: string, fields?: Record<string, unknown>): void;
+  /** What a human must look at: one error line with alert=<name>, and the counter alerts_total{name} (R44). */
+  alert(name: string, fields?: Record<string, unknown>): void;
+  child(fields: Record<string, unknown>): Log;
+}
+
+/** Writes to stdout unless another destination is given. An Error in the field `err` is printed without its input's values. */
+export function createLog(service: string, level: string, destination?: { write(line: string): void }): Log {
+  const options = {
+    level,
+    base: { service },
+    messageKey: 'event',
+    timestamp: pino.stdTimeFunctions.isoTime,
+    formatters: { level: (label: string) => ({ level: label }) },
+    serializers: { err: describeError },
+  };
+  return wrap(destination ? pino(options, destination) : pino(options));
+}
+
+function wrap(logger: pino.Logger): Log {
+  const alerts = counter('alerts_total', 'Alerts raised, by name.', ['name']);
+  return {
+    debug: (event, fields) => logger.debug({ ...fields }, event),
+    info: (event, fields) => logger.info({ ...fields }, event),
+    warn: (event, fields) => logger.warn({ ...fields }, event),
+    error: (event, fields) => logger.error({ ...fields }, event),
+    alert: (name, fields) => {
+      alerts.inc({ name });
+      logger.error({ alert: name, ...fields }, name);
+    },
+    child: (fields) => wrap(logger.child(fields)),
+  };
+}
+
+/** Name, code, message, stack and causes; no other property, and no message of a parser, since those quote what was parsed. */
+function describeError(error: unknown): unknown {
+  if (!(error instanceof Error)) return scrub(String(error));
+  const { code } = error as { code?: unknown };
+  const message = error instanceof SyntaxError ? '[not shown]' : scrub(error.message);
+  return {
+    name: error.name,
+    ...(code !== undefined && { code }),
+    message,
+    stack: scrub((error.stack ?? '').replace(error.message, () => message)),
+    ...(error.cause !== undefined && { cause: describeError(error.cause) }),
+  };
+}

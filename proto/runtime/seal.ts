@@ -1,0 +1,109 @@
+import { createCipheriv, createDecipheriv, createHmac, hkdfSync, randomBytes, timingSafeEqual } from 'node:crypto';
+import { inspect } from 'node:util';
+
+// Encryption at rest and message authentication under keys that rotate: the first key seals, every key opens (R31).
+
+const VERSION = 1;
+const NONCE_BYTES = 12;
+const TAG_BYTES = 16;
+const KEY_BYTES = 32;
+
+/** A blob that cannot be opened: its key is not in the ring, or it was forged, cut, or sealed for another aad. */
+export class UnsealError extends Error {
+  override name = 'UnsealError';
+}
+
+export interface KeyRing {
+  /** The first one seals. */
+  readonly ids: readonly string[];
+  /** version byte, length of the key id, key id, nonce, ciphertext, tag; AES-256-GCM. The aad binds the blob to its owner. */
+  seal(plain: Uint8Array, aad: string): Uint8Array;
+  /** Throws an UnsealError. */
+  unseal(blob: Uint8Array, aad: string): Uint8Array;
+  keyIdOf(blob: Uint8Array): string;
+  /** HMAC-SHA-256 under a key that is derived from the first key for this purpose alone. */
+  mac(purpose: string, data: string | Uint8Array): Buffer;
+  /** The same under every key, the first key's first. */
+  macs(purpose: string, data: string | Uint8Array): { keyId: string; mac: Buffer }[];
+  /** Whether the mac is right under any key; takes the same time whatever is wrong with it. */
+  verify(purpose: string, data: string | Uint8Array, mac: Uint8Array): boolean;
+}
+
+/** Reads `id:base64[,id:base64]`; a bare key has id 0. Throws an Error that names the rule and quotes nothing. */
+export function createKeyRing(text: string): KeyRing {
+  const keys = new Map<string, Buffer>();
+  for (const entry of text.split(',')) {
+    const [, id = '0', key] = /^(?:([\w-]{1,32}):)?([A-Za-z0-9+/]{43}=)$/.exec(entry.trim()) ?? [];
+    if (!key)
+      throw new Error('must be id:base64[,id:base64], with ids of 1 to 32 of A-Z a-z 0-9 _ - and keys of 32 bytes');
+    if (keys.has(id)) throw new Error('has the same key id twice');
+    keys.set(id, Buffer.from(key, 'base64'));
+  }
+  const ids = [...keys.keys()];
+  const first = ids[0]!;
+  const derived = new Map<string, Buffer>();
+
+  function macUnder(id: string, purpose: string, data: string | Uint8Array): Buffer {
+    const name = `${id}:${purpose}`;
+    let key = derived.get(name);
+    if (!key) {
+      key = Buffer.from(hkdfSync('sha256', keys.get(id)!, '', purpose, KEY_BYTES));
+      derived.set(name, key);
+    }
+    return createHmac('sha256', key).update(data).digest();
+  }
+
+  function seal(plain: Uint8Array, aad: string): Uint8Array {
+    const nonce = randomBytes(NONCE_BYTES);
+    const cipher = createCipheriv('aes-256-gcm', keys.get(first)!, nonce).setAAD(Buffer.from(aad));
+    const body = [cipher.update(plain), cipher.final()];
+    return Buffer.concat([
+      Buffer.from([VERSION, first.length]),
+      Buffer.from(first),
+      nonce,
+      ...body,
+      cipher.getAuthTag(),
+    ]);
+  }
+
+  function keyIdOf(blob: Uint8Array): string {
+    const length = blob[1] ?? 0;
+    if (blob[0] !== VERSION || blob.length < 2 + length + NONCE_BYTES + TAG_BYTES)
+      throw new UnsealError('not a sealed blob');
+    return Buffer.from(blob.subarray(2, 2 + length)).toString('latin1');
+  }
+
+  function unseal(blob: Uint8Array, aad: string): Uint8Array {
+    const id = keyIdOf(blob);
+    const key = keys.get(id);
+    if (!key) throw new UnsealError('sealed with a key that is not configured');
+    const from = 2 + id.length;
+    const nonce = blob.subarray(from, from + NONCE_BYTES);
+    const decipher = createDecipheriv('aes-256-gcm', key, nonce, { authTagLength: TAG_BYTES })
+      .setAAD(Buffer.from(aad))
+      .setAuthTag(blob.subarray(-TAG_BYTES));
+    try {
+      return Buffer.concat([decipher.update(blob.subarray(from + NONCE_BYTES, -TAG_BYTES)), decipher.final()]);
+    } catch {
+      throw new UnsealError('forged, damaged, or sealed for another owner');
+    }
+  }
+
+  return Object.freeze({
+    ids,
+    seal,
+    unseal,
+    keyIdOf,
+    mac: (purpose: string, data: string | Uint8Array) => macUnder(first, purpose, data),
+    macs: (purpose: string, data: string | Uint8Array) =>
+      ids.map((keyId) => ({ keyId, mac: macUnder(keyId, purpose, data) })),
+    verify: (purpose: string, data: string | Uint8Array, mac: Uint8Array) =>
+      ids.filter((id) => {
+        const expected = macUnder(id, purpose, data);
+        return mac.length === expected.length && timingSafeEqual(mac, expected);
+      }).length > 0,
+    toJSON: () => '[redacted]',
+    toString: () => '[redacted]',
+    [inspect.custom]: () => '[redacted]',
+  });
+}

@@ -1,0 +1,87 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import { closeHttp, listen } from '../proto/runtime/lifecycle.ts';
+import { runFlows, type Verdict } from './flows.ts';
+import type { Playground } from './playground.ts';
+
+// A small door to a running playground, for `npm run demo` and for curl. Development only.
+
+export const CONTROL_PORT = 8099;
+
+/** What came out of all flows. */
+export interface Summary {
+  readonly flows: number;
+  readonly failed: number;
+  /** What broke the contract, over the whole history of the simulated Wix. */
+  readonly violations: readonly string[];
+  /** Outcomes that Wix was answered and has not been told by an event. */
+  readonly untold: readonly string[];
+  /** By the engine's books: payments charged more than once. */
+  readonly chargedTwice: readonly string[];
+  readonly nodeMb: number;
+  readonly postgresMb: number;
+}
+
+export type Line = Verdict | Summary;
+
+/** Runs every flow, then looks at everything that ever happened here. */
+export async function* runDemo(playground: Playground): AsyncGenerator<Line> {
+  let flows = 0;
+  let failed = 0;
+  for await (const verdict of runFlows(playground)) {
+    flows += 1;
+    if (verdict.problems.length > 0) failed += 1;
+    yield verdict;
+  }
+  yield { flows, failed, ...look(playground) };
+}
+
+function look({ wix, engine }: Playground): Omit<Summary, 'flows' | 'failed'> {
+  const approvals = engine.books
+    .list()
+    .filter(({ kind, outcome }) => kind === 'authorize' && outcome.kind.case === 'approved');
+  const byPayment = Map.groupBy(approvals, ({ transactionId }) => transactionId);
+  return {
+    violations: wix.violations,
+    untold: wix.untold,
+    chargedTwice: [...byPayment].filter(([, entries]) => entries.length > 1).map(([id]) => id),
+    nodeMb: Math.round(process.memoryUsage.rss() / 1e6),
+    postgresMb: postgresMb(),
+  };
+}
+
+/** Proportional share of memory of the PostgreSQL processes that this process began, on Linux; 0 elsewhere. */
+function postgresMb(): number {
+  try {
+    const kilobytes = readdirSync('/proc')
+      .filter((name) => /^\d+$/.test(name))
+      .map((pid) => {
+        try {
+          if (!readFileSync(`/proc/${pid}/comm`, 'utf8').startsWith('postgres')) return 0;
+          return Number(/^Pss:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/smaps_rollup`, 'utf8'))?.[1] ?? 0);
+        } catch {
+          return 0;
+        }
+      });
+    return Math.round(kilobytes.reduce((sum, each) => sum + each, 0) / 1e3);
+  } catch {
+    return 0;
+  }
+}
+
+/** POST /demo answers a line of JSON for each flow and one at the end; GET /status what is known now. */
+export async function serveControl(playground: Playground): Promise<{ stop(): Promise<void> }> {
+  const server = createServer(async (request, response) => {
+    response.setHeader('content-type', 'application/x-ndjson');
+    if (request.method === 'POST' && request.url === '/demo') {
+      for await (const line of runDemo(playground)) response.write(`${JSON.stringify(line)}\n`);
+      response.end();
+    } else if (request.method === 'GET' && request.url === '/status') {
+      const totals = playground.engine.books.totals();
+      const status = { ...look(playground), events: playground.wix.events().length, totals };
+      response.end(`${JSON.stringify(status, (_, value) => (typeof value === 'bigint' ? String(value) : value), 2)}\n`);
+    } else response.writeHead(404).end();
+  });
+  await listen(server, CONTROL_PORT, '127.0.0.1');
+  return { stop: () => closeHttp(server, 0) };
+}

@@ -1,0 +1,88 @@
+import { createClient } from '@connectrpc/connect';
+import { z } from 'zod';
+import { PaymentsService } from '../../proto/gen/payments/v1/payments_service_pb.js';
+import { ProcessorService } from '../../proto/gen/processor/v1/processor_pb.js';
+import { createCallers, requireToken, withToken } from '../../proto/runtime/callers.ts';
+import { type Env, milliseconds, parseConfig, port, secret, secretNames, text } from '../../proto/runtime/config.ts';
+import { createGrpcServer } from '../../proto/runtime/grpc-server.ts';
+import { createGrpcTransport } from '../../proto/runtime/grpc-transport.ts';
+import { runMain, type Service } from '../../proto/runtime/lifecycle.ts';
+import { createLog } from '../../proto/runtime/log.ts';
+import { logCalls } from '../../proto/runtime/rpc.ts';
+import { createEngine } from './engine.ts';
+
+const HELP = `The simulated engine: processor.v1 over gRPC, with books of its own. It moves no money.
+
+  ENGINE_TOKEN       what callers must send as bearer token, 32 characters or more (obligatory)
+  ENGINE_HOST        address to listen on (127.0.0.1)
+  ENGINE_PORT        port to listen on (50061)
+  ENGINE_DATA        folder of the books (./.data/engine)
+  ENGINE_PENDING_MS  how long a payment stays under review (1500)
+  CORE_URL           where late outcomes are reported, for example 127.0.0.1:50051
+  CORE_TOKEN         token for the core, of the role engine
+  LOG_LEVEL          info
+
+What was really charged: node test/engine/list-books.ts --data DIR
+`;
+
+const configSchema = z
+  .object({
+    ENGINE_TOKEN: secret(32),
+    ENGINE_HOST: text().default('127.0.0.1'),
+    ENGINE_PORT: port(50_061),
+    ENGINE_DATA: text().default('./.data/engine'),
+    ENGINE_PENDING_MS: milliseconds(1_500),
+    CORE_URL: text().optional(),
+    CORE_TOKEN: secret(32).optional(),
+    LOG_LEVEL: text().default('info'),
+  })
+  .refine((config) => !config.CORE_URL || config.CORE_TOKEN, {
+    path: ['CORE_TOKEN'],
+    message: 'is needed with CORE_URL',
+  });
+
+/** The engine as a program of its own: what a PSP runs in the engine's place. */
+function createEngineService(env: Env): Service {
+  const config = parseConfig(configSchema, env);
+  const log = createLog('engine', config.LOG_LEVEL);
+  const core =
+    config.CORE_URL && config.CORE_TOKEN
+      ? createGrpcTransport({
+          url: config.CORE_URL,
+          interceptors: [withToken(config.CORE_TOKEN)],
+          defaultTimeoutMs: 10_000,
+        })
+      : undefined;
+  const engine = createEngine({
+    data: config.ENGINE_DATA,
+    log,
+    pendingMs: config.ENGINE_PENDING_MS,
+    ...(core && { reportTo: createClient(PaymentsService, core) }),
+  });
+  const callers = createCallers(`core:gateway:${config.ENGINE_TOKEN.reveal()}`);
+  const allowed = Object.fromEntries(ProcessorService.methods.map(({ name }) => [name, ['gateway'] as const]));
+  const server = createGrpcServer({
+    host: config.ENGINE_HOST,
+    port: config.ENGINE_PORT,
+    routes: engine.routes,
+    interceptors: [logCalls(log), requireToken(callers, allowed, log)],
+    log,
+  });
+  return {
+    start: async () => {
+      engine.start();
+      const listening = await server.start();
+      process.stdout.write(
+        `The simulated engine listens on ${config.ENGINE_HOST}:${listening}; its books are in ${config.ENGINE_DATA}\n`,
+      );
+    },
+    stop: async () => {
+      await server.stop(1_000);
+      core?.close();
+      await engine.stop();
+    },
+  };
+}
+
+if (process.argv.includes('--help')) process.stdout.write(HELP);
+else runMain('engine', async (env) => createEngineService(env), secretNames(configSchema));

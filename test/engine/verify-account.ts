@@ -1,0 +1,41 @@
+import { createHash } from 'node:crypto';
+import type { MessageInitShape } from '@bufbuild/protobuf';
+import { Mode } from '../../proto/gen/payments/v1/merchant_account_pb.js';
+import { Reason } from '../../proto/gen/payments/v1/reason_pb.js';
+import type { VerifyAccountRequest, VerifyAccountResponseSchema } from '../../proto/gen/processor/v1/processor_pb.js';
+import type { Decline } from './outcomes.ts';
+
+/**
+ * Any credentials connect but a few: `apiKey` (or `api_key`) "invalid" and "blocked" are refused, `accountRef` (or `account_ref`)
+ * names the account, and `currencies` ("EUR,USD") limits it.
+ */
+export function verifyAccount(request: VerifyAccountRequest): MessageInitShape<typeof VerifyAccountResponseSchema> {
+  const credentials = request.credentials?.values ?? {};
+  const apiKey = credentials.apiKey ?? credentials.api_key;
+  const currencies: string[] = (credentials.currencies ?? '').toUpperCase().match(/[A-Z]{3}/g) ?? [];
+  if (apiKey === 'invalid') return refused(INVALID);
+  if (apiKey === 'blocked') return refused(BLOCKED);
+  if (request.mode === Mode.LIVE) return refused(SIMULATED);
+  if (request.currency && currencies.length > 0 && !currencies.includes(request.currency.toUpperCase()))
+    return refused(CURRENCY);
+  const accountReference = credentials.accountRef || credentials.account_ref || derived(request.externalMerchantId);
+  const name = `Simulated account ${accountReference.slice(-6)}`;
+  return { result: { case: 'account', value: { accountReference, name, currencies } } };
+}
+
+const INVALID: Decline = [Reason.MERCHANT_ACCOUNT_INVALID, 'CREDENTIALS', 'The API key is not valid'];
+const BLOCKED: Decline = [Reason.MERCHANT_ACCOUNT_BLOCKED_OR_RESTRICTED, 'BLOCKED', 'The account is blocked'];
+const SIMULATED: Decline = [Reason.MERCHANT_ACCOUNT_IS_IN_TEST_MODE, 'SIMULATED', 'This engine takes no live payments'];
+const CURRENCY: Decline = [
+  Reason.MERCHANT_ACCOUNT_DOES_NOT_MATCH_CURRENCY,
+  'CURRENCY',
+  'The account does not take this currency',
+];
+
+function refused([reason, errorCode, message]: Decline): MessageInitShape<typeof VerifyAccountResponseSchema> {
+  return { result: { case: 'refusal', value: { reason, errorCode, message } } };
+}
+
+function derived(merchantId: string): string {
+  return `acct_${createHash('sha256').update(merchantId).digest('hex').slice(0, 16)}`;
+}

@@ -1,0 +1,141 @@
+import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { inspect } from 'node:util';
+import { z } from 'zod';
+import {
+  callers,
+  ConfigError,
+  type Env,
+  flag,
+  integer,
+  keyRing,
+  milliseconds,
+  parseConfig,
+  port,
+  Secret,
+  secret,
+  secretNames,
+  text,
+  url,
+} from '../../proto/runtime/config.ts';
+
+const KEY = Buffer.alloc(32, 7).toString('base64');
+const CALLER_SECRET = 's'.repeat(32);
+
+function problemsOf(schema: z.ZodType, env: Env): readonly string[] {
+  try {
+    parseConfig(schema, env);
+  } catch (error) {
+    assert(error instanceof ConfigError, String(error));
+    assert.equal(error.message, error.problems.join('\n'));
+    return error.problems;
+  }
+  return [];
+}
+
+describe('the configuration', () => {
+  let folder: string;
+  before(() => {
+    folder = mkdtempSync(path.join(tmpdir(), 'config-'));
+  });
+  after(() => rmSync(folder, { recursive: true }));
+
+  function file(content: string): string {
+    const name = path.join(folder, String(Math.random()));
+    writeFileSync(name, content);
+    return name;
+  }
+
+  it('takes defaults for what is absent or empty', () => {
+    const schema = z.object({ PORT: port(8080), WAIT_MS: milliseconds(500), ON: flag(true), NAME: text().optional() });
+    assert.deepEqual(parseConfig(schema, { PORT: '', WAIT_MS: '  ' }), { PORT: 8080, WAIT_MS: 500, ON: true });
+  });
+
+  it('reads what is set, without the space around it', () => {
+    const schema = z.object({ PORT: port(1), ON: flag(false), NAME: text(), AT: url('http:', 'https'), N: integer(5) });
+    const env = { PORT: ' 65535 ', ON: 'true', NAME: ' a name ', AT: 'https://a.example', N: '0' };
+    assert.deepEqual(parseConfig(schema, env), {
+      PORT: 65535,
+      ON: true,
+      NAME: 'a name',
+      AT: 'https://a.example',
+      N: 0,
+    });
+  });
+
+  it('tells all problems at once, by name and without a value', () => {
+    const schema = z.object({
+      PORT: port(1),
+      WAIT_MS: milliseconds(1, { max: 100 }),
+      ON: flag(true),
+      NAME: text(),
+      AT: url('https'),
+      PASSWORD: secret(32),
+      MODE: z.enum(['live', 'sandbox']),
+      KEYS: keyRing(),
+      TOKENS: callers(),
+      KEYS_FROM_NOWHERE: keyRing(),
+    });
+    const wrong = 'hunter2';
+    const names = Object.keys(schema.shape).filter((name) => !['NAME', 'KEYS_FROM_NOWHERE'].includes(name));
+    const env: Env = Object.fromEntries(names.map((name) => [name, wrong]));
+    env.KEYS_FROM_NOWHERE_FILE = path.join(folder, 'nowhere');
+    const problems = problemsOf(schema, env);
+    assert.deepEqual(
+      problems.map((problem) => problem.split(' ')[0]).sort(),
+      [...names, 'NAME', 'KEYS_FROM_NOWHERE_FILE'].sort(),
+    );
+    assert(problems.includes('NAME is missing'));
+    assert(problems.includes('WAIT_MS must be a whole number from 1 to 100'));
+    assert(problems.includes('AT must be a URL that begins with https:'));
+    assert.doesNotMatch(problems.join(), /hunter2/);
+  });
+
+  it('refuses numbers that only look like some', () => {
+    for (const value of ['1e3', '0x10', '1.5', '-1', '65536', '٣', '1 000'])
+      assert.equal(problemsOf(z.object({ PORT: port(1) }), { PORT: value }).length, 1, value);
+  });
+
+  it('R34 takes any value from the file that NAME_FILE names', () => {
+    const env = { PASSWORD_FILE: file('from the file\n'), KEYS_FILE: file(`a:${KEY}\n`) };
+    const config = parseConfig(z.object({ PASSWORD: secret(), KEYS: keyRing() }), env);
+    assert.equal(config.PASSWORD.reveal(), 'from the file');
+    assert.deepEqual(config.KEYS.ids, ['a']);
+  });
+
+  it('refuses a value and a file for the same name', () => {
+    const env = { NAME: 'one', NAME_FILE: file('two') };
+    assert.deepEqual(problemsOf(z.object({ NAME: text() }), env), ['NAME_FILE and NAME are both set']);
+  });
+
+  it('R34 prints no secret, whichever way it is printed', () => {
+    const env = { PASSWORD: 'hunter2', KEYS: KEY, TOKENS: `a:reader:${CALLER_SECRET}` };
+    const config = parseConfig(z.object({ PASSWORD: secret(), KEYS: keyRing(), TOKENS: callers() }), env);
+    const printed = `${inspect(config, { depth: 9, showHidden: true })} ${JSON.stringify(config)} ${config.PASSWORD}`;
+    for (const value of ['hunter2', KEY, CALLER_SECRET]) assert(!printed.includes(value), printed);
+    assert.equal(config.PASSWORD.reveal(), 'hunter2');
+    assert.equal(config.TOKENS.identify(CALLER_SECRET)?.name, 'a');
+  });
+
+  it('R34 names the entries that are secret, optional ones too', () => {
+    const schema = z.object({
+      PORT: port(1),
+      PASSWORD: secret(),
+      OTHER: secret().optional(),
+      KEYS: keyRing(),
+      TOKENS: callers().optional(),
+      LAST: secret().default(new Secret('x')),
+    });
+    assert.deepEqual(secretNames(schema), ['PASSWORD', 'OTHER', 'KEYS', 'TOKENS', 'LAST']);
+  });
+
+  it('checks rules over several names after those of each', () => {
+    const schema = z
+      .object({ A: text().optional(), B: text().optional() })
+      .refine(({ A, B }) => A ?? B, { path: ['A'], message: 'or B must be set' });
+    assert.deepEqual(problemsOf(schema, {}), ['A or B must be set']);
+    assert.deepEqual(problemsOf(schema, { B: 'x' }), []);
+  });
+});

@@ -1,0 +1,245 @@
+import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import net from 'node:net';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import {
+  assertDurable,
+  createDatabase,
+  type Database,
+  DatabaseBusy,
+  type DatabaseOptions,
+  maybeRow,
+  migrate,
+  onlyRow,
+} from '../../proto/runtime/database.ts';
+import { freshDatabase } from '../support/database.ts';
+import { eventually } from '../support/eventually.ts';
+import { quietLog } from '../support/log.ts';
+
+const log = quietLog();
+const opened: Database[] = [];
+
+function open(url: string, options: Partial<DatabaseOptions> = {}): Database {
+  const db = createDatabase({ url, schema: 'core', log, ...options });
+  opened.push(db);
+  return db;
+}
+const pidOf = async (db: { query: Database['query'] }) =>
+  onlyRow(await db.query<{ pid: number }>('select pg_backend_pid() as pid')).pid;
+
+describe('the database', () => {
+  let url: string;
+  let db: Database;
+
+  before(async () => {
+    url = await freshDatabase();
+    db = open(url);
+    await db.query('create schema if not exists core');
+    await db.query('create table note (id int8 primary key, text text)');
+  });
+  afterEach(async () => {
+    for (const other of opened.splice(1)) await other.close();
+  });
+  after(() => opened.pop()?.close());
+
+  const notes = async () => (await db.query<{ id: bigint }>('select id from note order by id')).map(({ id }) => id);
+
+  it('gives int8 as bigint, int4 as number, and what it was given in bytes and times', async () => {
+    const [big, bytes, time] = [9_007_199_254_740_993n, Buffer.from([0, 255]), new Date('2026-11-24T10:00:00.123Z')];
+    const row = onlyRow(
+      await db.query(
+        'select $1::int8 as big, 5 as small, $2::bytea as bytes, $3::timestamptz as time, $4::text[] as list',
+        [big, bytes, time, ['a', 'b"c']],
+      ),
+    );
+    assert.deepEqual(row, { big, small: 5, bytes, time, list: ['a', 'b"c'] });
+  });
+
+  it('works in its own schema', async () => {
+    assert.deepEqual(await db.query('select current_schema() as schema'), [{ schema: 'core' }]);
+  });
+
+  it('commits a tx when its work resolves, and rolls it back when it rejects', async () => {
+    await db.inTx((tx) => tx.query('insert into note values (1)'));
+    const failing = db.inTx(async (tx) => {
+      await tx.query('insert into note values (2)');
+      throw new Error('no');
+    });
+    await assert.rejects(failing, /^Error: no$/);
+    assert.deepEqual(await notes(), [1n]);
+  });
+
+  it('keeps the connection when a tx is rolled back for a reason of its own', async () => {
+    const one = open(url, { poolSize: 1 });
+    const before = await pidOf(one);
+    await assert.rejects(one.inTx(() => Promise.reject(new Error('no'))));
+    await assert.rejects(
+      one.inTx((tx) => tx.query('select 1/0')),
+      /division by zero/,
+    );
+    assert.equal(await pidOf(one), before);
+  });
+
+  it('never takes a tx for committed in which a statement failed, even if its error was swallowed', async () => {
+    const work = db.inTx(async (tx) => {
+      await tx.query('insert into note values (3)');
+      await tx.query('select 1/0').catch(() => undefined);
+    });
+    await assert.rejects(work, /cannot be committed/);
+    assert(!(await notes()).includes(3n));
+  });
+
+  it('refuses a tx after it has ended', async () => {
+    const tx = await db.inTx(async (running) => running);
+    await assert.rejects(tx.query('select 1'), /has ended/);
+  });
+
+  it('R43 fails when no connection becomes free in time, while its ping still answers', async () => {
+    const small = open(url, { poolSize: 1, acquireTimeoutMs: 100 });
+    await small.inTx(async () => {
+      await assert.rejects(small.query('select 1'), DatabaseBusy);
+      await small.ping();
+    });
+    await small.query('select 1');
+  });
+
+  it('R43 ends a statement and a wait for a lock in time', async () => {
+    const hasty = open(url, { statementTimeoutMs: 400, lockTimeoutMs: 100 });
+    await assert.rejects(hasty.query('select pg_sleep(60)'), /statement timeout/);
+    await db.inTx(async (tx) => {
+      await tx.query('lock table note');
+      await assert.rejects(hasty.query('select * from note'), /lock timeout/);
+    });
+    await hasty.query('select * from note');
+  });
+
+  it('R42 is freed by the server from a tx that says nothing any more', async () => {
+    let left: () => void = () => undefined;
+    const stalled = db.inTx(
+      async (tx) => {
+        await tx.query('lock table note');
+        await new Promise<void>((resolve) => {
+          left = resolve;
+        });
+      },
+      { idleTimeoutMs: 100 },
+    );
+    await eventually(() => db.query('select * from note'));
+    left();
+    await assert.rejects(stalled);
+  });
+
+  it('survives the loss of its connections, idle and in a tx', async () => {
+    const one = open(url, { poolSize: 1 });
+    const kill = async (pid: number) => db.query('select pg_terminate_backend($1, 5000)', [pid]);
+    await kill(await pidOf(one));
+    await eventually(() => one.query('select 1'));
+    const lost = one.inTx(async (tx) => {
+      await kill(await pidOf(tx));
+      await tx.query('select 1');
+    });
+    await assert.rejects(lost);
+    await one.query('select 1');
+  });
+
+  it('R43 gives up on a server that says nothing more, and comes back with it', async () => {
+    const proxy = await openProxy(url);
+    const far = open(proxy.url, { poolSize: 1, statementTimeoutMs: 100, acquireTimeoutMs: 500 });
+    await far.query('select 1');
+    proxy.silence(true);
+    await assert.rejects(far.query('select 1'), /timeout/);
+    await assert.rejects(far.query('select 1'), /time/);
+    await assert.rejects(far.ping(), /time/);
+    proxy.silence(false);
+    await far.query('select 1');
+    await far.close();
+    await proxy.close();
+  });
+
+  it('R10 refuses a server with synchronous_commit = off', async () => {
+    await assertDurable(db);
+    const name = new URL(url).pathname.slice(1);
+    await db.query(`alter database ${name} set synchronous_commit = off`);
+    await assert.rejects(assertDurable(open(url)), /synchronous_commit/);
+    await db.query(`alter database ${name} reset synchronous_commit`);
+  });
+
+  it('says so when there are fewer or more rows than there can be', () => {
+    assert.equal(onlyRow([1]), 1);
+    assert.equal(maybeRow([]), undefined);
+    assert.equal(maybeRow([1]), 1);
+    assert.throws(() => onlyRow([]));
+    assert.throws(() => onlyRow([1, 2]));
+    assert.throws(() => maybeRow([1, 2]));
+  });
+});
+
+describe('migrating a schema', () => {
+  let dir: string;
+  beforeEach(() => {
+    dir = mkdtempSync(path.join(tmpdir(), 'migrations-'));
+    writeFileSync(path.join(dir, '0001_first.sql'), '-- Up Migration\ncreate table thing (id int8);\n');
+  });
+  afterEach(async () => {
+    rmSync(dir, { recursive: true });
+    for (const db of opened.splice(0)) await db.close();
+  });
+
+  it('is done once by several processes that start together', async () => {
+    const url = await freshDatabase();
+    const lines = quietLog();
+    await Promise.all([1, 2, 3].map(() => migrate({ url, schema: 'fresh', dir, log: lines })));
+    assert.equal(lines.lines.filter(({ event }) => event === 'database.migrated').length, 1);
+    await open(url, { schema: 'fresh' }).query('select id from thing');
+  });
+
+  it('does all of it or nothing, and goes on from where it was', async () => {
+    const url = await freshDatabase();
+    await migrate({ url, schema: 'fresh', dir, log });
+    writeFileSync(path.join(dir, '0002_second.sql'), '-- Up Migration\nalter table thing add column name text;\n');
+    writeFileSync(path.join(dir, '0003_third.sql'), '-- Up Migration\nselect 1/0;\n');
+    await assert.rejects(migrate({ url, schema: 'fresh', dir, log }), /division by zero/);
+    const db = open(url, { schema: 'fresh' });
+    await assert.rejects(db.query('select name from thing'), /does not exist/);
+    rmSync(path.join(dir, '0003_third.sql'));
+    await migrate({ url, schema: 'fresh', dir, log });
+    await db.query('select name from thing');
+  });
+});
+
+/** Stands before the server's socket and can swallow everything that goes through. */
+async function openProxy(url: string) {
+  const target = new URL(url);
+  const host = decodeURIComponent(target.hostname);
+  const folder = mkdtempSync(path.join(tmpdir(), 'proxy-'));
+  const sockets = new Set<net.Socket>();
+  let silent = false;
+  const server = net.createServer((near) => {
+    const far = host.startsWith('/')
+      ? net.connect(path.join(host, '.s.PGSQL.5432'))
+      : net.connect(Number(target.port || 5432), host);
+    for (const [from, to] of [
+      [near, far],
+      [far, near],
+    ] as const) {
+      sockets.add(from);
+      from.on('data', (data) => silent || to.write(data));
+      from.on('close', () => to.destroy());
+      from.on('error', () => to.destroy());
+    }
+  });
+  await new Promise<void>((resolve) => server.listen(path.join(folder, '.s.PGSQL.5432'), resolve));
+  target.host = encodeURIComponent(folder);
+  return {
+    url: url.replace(/@[^/]*\//, `@${encodeURIComponent(folder)}/`),
+    silence: (on: boolean) => {
+      silent = on;
+    },
+    close: async () => {
+      for (const socket of sockets) socket.destroy();
+      await new Promise((resolve) => server.close(resolve));
+      rmSync(folder, { recursive: true, force: true });
+    },
+  };
+}

@@ -1,0 +1,57 @@
+import assert from 'node:assert/strict';
+import { counter, registry } from '../../proto/runtime/metrics.ts';
+import { quietLog } from '../support/log.ts';
+
+describe('the log', () => {
+  it('writes one line for each event, with its fields and those of its parents', () => {
+    const log = quietLog();
+    log.child({ transaction: 't1' }).info('transaction.captured', { amount: 5n });
+    const { time, ...line } = log.lines[0]!;
+    assert.deepEqual(line, {
+      level: 'info',
+      service: 'test',
+      transaction: 't1',
+      event: 'transaction.captured',
+      amount: 5,
+    });
+    assert.match(String(time), /^\d{4}-\d\d-\d\dT/);
+    assert.equal(log.lines.length, 1);
+  });
+
+  it('R20 prints of an error its name, code, message, stack and cause, scrubbed, and nothing else of it', () => {
+    const log = quietLog();
+    const cause = new RangeError('because of 4242 4242 4242 4242');
+    const err = Object.assign(new TypeError('no 4242424242424242 here', { cause }), { code: 'E1', detail: 'hunter2' });
+    log.error('it.failed', { err });
+    const printed = log.lines[0]!.err as Record<string, unknown>;
+    assert.deepEqual(Object.keys(printed), ['name', 'code', 'message', 'stack', 'cause']);
+    assert.equal(printed.message, 'no [card number] here');
+    assert.equal((printed.cause as typeof printed).message, 'because of [card number]');
+    assert.doesNotMatch(JSON.stringify(log.lines), /4242|hunter2/);
+  });
+
+  it('R7 prints no message of a parser, since it quotes what was parsed', () => {
+    const log = quietLog();
+    for (const text of ['hunter2', '{"a": hunter2}'])
+      try {
+        JSON.parse(text);
+      } catch (err) {
+        log.error('it.failed', { err });
+      }
+    assert.equal(log.lines.length, 2);
+    assert.doesNotMatch(JSON.stringify(log.lines), /hunter2/);
+  });
+
+  it('R44 raises an alert as one error line and one count', async () => {
+    const log = quietLog();
+    const count = async () =>
+      (await counter('alerts_total', '').get()).values.find(({ labels }) => labels.name === 'test_alert')?.value ?? 0;
+    const before = await count();
+    log.alert('test_alert', { transaction: 't1' });
+    assert.equal(await count(), before + 1);
+    assert.equal(log.lines.length, 1);
+    assert.equal(log.lines[0]?.level, 'error');
+    assert.equal(log.lines[0]?.alert, 'test_alert');
+    assert.match(await registry.metrics(), /alerts_total\{name="test_alert"\} \d/);
+  });
+});

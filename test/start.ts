@@ -1,0 +1,55 @@
+import { parseArgs } from 'node:util';
+import { sleep } from '../proto/runtime/loop.ts';
+import { CONTROL_PORT, serveControl } from './control.ts';
+import { BACKOFFICE_TOKEN, startPlayground } from './playground.ts';
+
+const HELP = `Runs the whole connector on this machine, between a simulated Wix and a simulated engine. No money moves.
+
+  npm start [-- --data DIR]
+
+  --data DIR   where everything is kept (./.data); delete it to begin anew
+  --help
+
+What the README's configuration table lists may be set, such as GATEWAY_PORT=9090. Ctrl-C ends it in order.
+`;
+
+const { values } = parseArgs({
+  options: { data: { type: 'string', default: './.data' }, help: { type: 'boolean', short: 'h' } },
+});
+
+async function start(data: string): Promise<void> {
+  const playground = await startPlayground({ data, wixPort: 8090 });
+  const control = await serveControl(playground);
+  const { wix, gatewayUrl, env } = playground;
+  console.log(`
+Ready after ${process.uptime().toFixed(1)} s. No money moves here.
+
+  Wix calls        ${gatewayUrl}/wix/v1/{connect-account,create-transaction,...}, signed
+  events go to     ${env.WIX_API_URL} (a simulated Wix)
+  your services    127.0.0.1:${env.CORE_GRPC_PORT} gRPC, token ${BACKOFFICE_TOKEN}
+  health, metrics  http://127.0.0.1:${env.GATEWAY_ADMIN_PORT} gateway, :${env.CORE_HTTP_PORT} core, :${env.RELAY_PORT} relay; /health/ready, /metrics
+  data             ${data}
+
+Try next
+  npm run demo                                 every flow, with a verdict each (in another terminal)
+  curl -s http://127.0.0.1:${CONTROL_PORT}/status     what Wix heard, what the engine charged
+  kill -9 ${process.pid}, and npm start again          nothing is lost, nothing is charged twice
+`);
+  let stopping: Promise<void> | undefined;
+  for (const signal of ['SIGINT', 'SIGTERM'] as const)
+    process.on(signal, () => {
+      stopping ??= control.stop().then(playground.stop);
+    });
+  const left = wix.untold.length;
+  if (left === 0) return;
+  console.log(`${left} outcomes of the last run are still to be told...`);
+  while (wix.untold.length > 0 && !stopping) await sleep(100);
+  if (!stopping) console.log('All outcomes of the last run have been told.');
+}
+
+if (values.help) process.stdout.write(HELP);
+else
+  start(values.data).catch((error: Error) => {
+    console.error(`npm start: ${error.message}`);
+    process.exit(1);
+  });

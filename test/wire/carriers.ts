@@ -1,0 +1,57 @@
+import { createServer } from 'node:http';
+import { type ConnectRouter, createRouterTransport, type Interceptor, type Transport } from '@connectrpc/connect';
+import { connectNodeAdapter, createConnectTransport } from '@connectrpc/connect-node';
+import { createGrpcServer } from '../../proto/runtime/grpc-server.ts';
+import { createGrpcTransport } from '../../proto/runtime/grpc-transport.ts';
+import { closeHttp, listen } from '../../proto/runtime/lifecycle.ts';
+import { quietLog } from '../support/log.ts';
+
+export type Routes = (router: ConnectRouter) => void;
+
+/** One way from a Connect client to a Connect service: on loopback, or without leaving the process. */
+export interface Carrier {
+  name: string;
+  open(
+    routes: Routes,
+    interceptors?: { client?: Interceptor[]; server?: Interceptor[] },
+  ): Promise<{ transport: Transport; close(): Promise<void> }>;
+}
+
+const grpc: Carrier = {
+  name: 'gRPC on grpc-js',
+  async open(routes, { client = [], server: interceptors = [] } = {}) {
+    const server = createGrpcServer({ host: '127.0.0.1', port: 0, routes, interceptors, log: quietLog() });
+    const port = await server.start();
+    const transport = createGrpcTransport({ url: `127.0.0.1:${port}`, interceptors: client, defaultTimeoutMs: 10_000 });
+    const close = async () => {
+      transport.close();
+      await server.stop(0);
+    };
+    return { transport, close };
+  },
+};
+
+const http: Carrier = {
+  name: 'Connect over HTTP',
+  async open(routes, { client = [], server: interceptors = [] } = {}) {
+    const server = createServer(connectNodeAdapter({ routes, interceptors }));
+    const port = await listen(server, 0, '127.0.0.1');
+    const transport = createConnectTransport({
+      baseUrl: `http://127.0.0.1:${port}`,
+      httpVersion: '1.1',
+      interceptors: client,
+      nodeOptions: { agent: false },
+    });
+    return { transport, close: () => closeHttp(server, 0) };
+  },
+};
+
+const inProcess: Carrier = {
+  name: 'one process',
+  async open(routes, { client = [], server: interceptors = [] } = {}) {
+    const transport = createRouterTransport(routes, { router: { interceptors }, transport: { interceptors: client } });
+    return { transport, close: async () => undefined };
+  },
+};
+
+export const carriers: readonly Carrier[] = [grpc, http, inProcess];

@@ -1,0 +1,23 @@
+import { z } from 'zod';
+import { integer, keyRing, logLevel, milliseconds, port, secret, text, url } from '../proto/runtime/config.ts';
+
+/** What the relay takes from the environment. */
+export const relayConfig = z.object({
+  DATABASE_URL: secret(),
+  /** Shared with the core alone: opens credentials on file, seals bodies, checks signatures. */
+  EVENTS_KEY: keyRing(),
+  WIX_API_URL: url('https:', 'http:').prefault('https://www.wixapis.com'),
+  WIX_APP_ID: text(),
+  WIX_APP_SECRET: secret(),
+  WIX_USER_AGENT: text().refine((value) => /^[\w.-]+\/[\w.-]+$/.test(value), 'must look like name/version'),
+  /** The answer to Wix's call comes first (R6). */
+  EVENT_DELAY_MS: milliseconds(200, { min: 0 }),
+  /** Attempts that run at once. */
+  RELAY_CONCURRENCY: integer(8, { min: 1, max: 256 }),
+  RELAY_PORT: port(8082),
+  RELAY_HOST: text().prefault('127.0.0.1'),
+  DRAIN_MS: milliseconds(8000),
+  LOG_LEVEL: logLevel(),
+});
+
+export type RelayConfig = z.infer<typeof relayConfig>;

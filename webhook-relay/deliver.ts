@@ -1,0 +1,172 @@
+import type { Database } from '../proto/runtime/database.ts';
+import type { Log } from '../proto/runtime/log.ts';
+import { type Loop, sleep, startLoop } from '../proto/runtime/loop.ts';
+import { counter } from '../proto/runtime/metrics.ts';
+import type { KeyRing } from '../proto/runtime/seal.ts';
+import { afterAttempt, closedBreaker } from './breaker.ts';
+import { retryDelayMs } from './delivery.ts';
+import { settle } from './settle.ts';
+import {
+  type Claim,
+  claimDue,
+  leaseOutlives,
+  lockPayment,
+  recordAttempt,
+  reopenFinal,
+  retryEverything,
+} from './store.ts';
+import { type Answer, CALL_TIMEOUT_MS, type WixClient } from './wix-client.ts';
+
+// Attempts: claim under a lease, call Wix twice with no tx open, record what became of it.
+
+/** Outlives both calls with their time-outs, and a slow database between them. */
+const LEASE_MS = 3 * CALL_TIMEOUT_MS;
+/** How often to look for what became due; what was received here wakes the loop itself. Also the pace of probes. */
+const IDLE_MS = 1000;
+
+export interface Deliverer {
+  /** Claims what is due, as far as there is room, and starts the attempts; answers how many. */
+  runOnce(): Promise<number>;
+  /** Resolves when no attempt is running. */
+  settled(): Promise<void>;
+  start(): void;
+  wake(): void;
+  /** Lets running attempts end for up to drainMs. What is cut off keeps its row: its lease runs out (R38). */
+  stop(drainMs: number): Promise<void>;
+}
+
+export function createDeliverer(deps: {
+  db: Database;
+  keys: KeyRing;
+  wix: WixClient;
+  log: Log;
+  concurrency: number;
+  /** Of the jitter. */
+  random?: () => number;
+}): Deliverer {
+  const { db, keys, wix, log, concurrency, random = Math.random } = deps;
+  const attempts = counter('relay_attempts_total', 'Attempts to deliver an event to Wix, by outcome.', ['outcome']);
+  const running = new Set<Promise<void>>();
+  const cutOff = new AbortController();
+  let breaker = closedBreaker(concurrency);
+  let loop: Loop | undefined;
+
+  async function runOnce(): Promise<number> {
+    const free = breaker.slots - running.size;
+    if (free <= 0) return 0;
+    const claims = await claimDue(db, free, LEASE_MS);
+    for (const claim of claims) {
+      const attempt: Promise<void> = deliver(claim).finally(() => {
+        running.delete(attempt);
+        wake();
+      });
+      running.add(attempt);
+    }
+    return claims.length;
+  }
+
+  async function deliver(claim: Claim): Promise<void> {
+    const { transactionId, eventId } = claim;
+    try {
+      await attempt(claim);
+    } catch (err) {
+      if (cutOff.signal.aborted) log.info('delivery.cut_off', { transactionId, eventId });
+      else log.error('delivery.failed', { transactionId, eventId, err });
+    }
+  }
+
+  async function attempt(claim: Claim): Promise<void> {
+    const { transactionId, eventId } = claim;
+    const started = performance.now();
+    const body = claim.sealedWith === null ? claim.body : keys.unseal(claim.body, eventId);
+    const holdsLease = async () => {
+      const holds = await leaseOutlives(db, claim, CALL_TIMEOUT_MS);
+      if (!holds) log.warn('delivery.lease_lost', { transactionId, eventId });
+      return holds;
+    };
+
+    if (!(await holdsLease())) return;
+    const { answer: tokenAnswer, token } = await wix.fetchToken(cutOff.signal);
+    if (token === undefined) return record(claim, 'token', tokenAnswer, started);
+    if (!(await holdsLease())) return;
+    return record(claim, 'event', await wix.submitEvent(token, body, cutOff.signal), started);
+  }
+
+  async function record(claim: Claim, call: 'token' | 'event', answer: Answer, started: number): Promise<void> {
+    const { transactionId, eventId, sequence, type } = claim;
+    const delivered = call === 'event' && answer.error === null;
+    const stuck = claim.stuck || (!delivered && claim.threeDaysOld);
+    const retryMs = delivered ? null : retryDelayMs({ number: claim.attempts + 1, stuck, ...answer }, random);
+    const outcome = {
+      stuck,
+      durationMs: Math.round(performance.now() - started),
+      httpStatus: answer.httpStatus,
+      error: answer.error && `${call}: ${answer.error}`,
+      retryMs,
+    };
+    // What Wix says of a body that carries credentials may repeat them.
+    const said = claim.sealedWith === null ? answer.text : '';
+
+    const number = await db.inTx(async (tx) => {
+      const payment = await lockPayment(tx, transactionId);
+      const lost = payment.claim !== claim.claim;
+      const attempt = await recordAttempt(tx, { eventId, ...outcome, answer: said, delivered: delivered && !lost });
+      if (!lost) await settle(tx, log, payment, retryMs);
+      else if (call === 'event' && type === 'TRANSACTION_PENDING') {
+        const reopened = await reopenFinal(tx, transactionId);
+        if (!reopened.claimed) await settle(tx, log, reopened);
+      }
+      return attempt;
+    });
+
+    attempts.inc({ outcome: outcomeOf(call, answer) });
+    const ids = { transactionId, eventId, sequence: String(sequence), type, attempt: number };
+    log.info('delivery.attempted', { ...ids, outcome: outcomeOf(call, answer), ...outcome });
+    if (stuck && !claim.stuck) log.alert('delivery_stuck', ids);
+    await notice(transactionId, delivered);
+  }
+
+  async function notice(transactionId: string, delivered: boolean): Promise<void> {
+    const before = breaker;
+    breaker = afterAttempt(before, transactionId, delivered, concurrency);
+    if (breaker.open && !before.open) log.alert('wix_unreachable', { payments: breaker.failing.size });
+    if (before.open && !breaker.open) {
+      log.info('wix.reachable');
+      await retryEverything(db);
+    }
+  }
+
+  /** While Wix is down the next probe waits for its time. */
+  function wake(): void {
+    if (!breaker.open) loop?.wake();
+  }
+
+  async function settled(): Promise<void> {
+    while (running.size > 0) await Promise.all(running);
+  }
+
+  async function stop(drainMs: number): Promise<void> {
+    await loop?.stop();
+    const drained = new AbortController();
+    await Promise.race([settled(), sleep(drainMs, drained.signal)]);
+    drained.abort();
+    cutOff.abort();
+    await settled();
+  }
+
+  return {
+    runOnce,
+    settled,
+    start: () => {
+      loop = startLoop('deliver', runOnce, { idleMs: IDLE_MS, log });
+    },
+    wake,
+    stop,
+  };
+}
+
+function outcomeOf(call: 'token' | 'event', answer: Answer): string {
+  if (call === 'token') return 'no_token';
+  if (answer.error === null) return 'delivered';
+  return answer.httpStatus === null ? 'no_answer' : 'refused';
+}

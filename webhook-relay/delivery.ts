@@ -1,0 +1,133 @@
+// The order in which Wix hears of one payment (R26, R27; Wix contract 9.3 and 9.5), as data. Nothing here does I/O.
+
+export type DeliveryState = 'waiting' | 'delivered' | 'superseded' | 'not_for_wix' | 'parked' | 'held';
+
+export type Final = 'approved' | 'declined';
+
+/** A row of `deliveries`, as far as order is concerned. */
+export interface Delivery {
+  readonly eventId: string;
+  readonly sequence: bigint;
+  /** A name of Event.Type without its prefix; of a held delivery, what its header says. */
+  readonly type: string;
+  readonly state: DeliveryState;
+}
+
+export interface Cursor {
+  /** Events 1 to this one are all finished. */
+  readonly doneThrough: bigint;
+  readonly finalTold: Final | null;
+}
+
+export interface Move {
+  readonly eventId: string;
+  readonly state: 'superseded' | 'not_for_wix' | 'held';
+}
+
+export interface Plan extends Cursor {
+  /** Deliveries that are not to be sent as things stand, each with its new state. */
+  readonly moves: readonly Move[];
+  /** What goes next; absent when nothing may go. */
+  readonly next: Delivery | undefined;
+  /** An event below one that came has not come. */
+  readonly gap: boolean;
+}
+
+type Subject = 'pending' | Final | 'operation';
+
+const TRANSACTION_EVENTS: Readonly<Record<string, Subject>> = {
+  TRANSACTION_PENDING: 'pending',
+  TRANSACTION_APPROVED: 'approved',
+  TRANSACTION_DECLINED: 'declined',
+};
+
+/** What Wix was told of the payment's end: nothing yet, a final event that is on its way, or that event. */
+type Told = 'nothing' | 'coming' | Final;
+
+/** `send` is in its turn: a transaction event after the transaction events before it, an operation's after all events before it. */
+type Verdict = 'send' | 'wait' | Move['state'];
+
+// biome-ignore format: a table reads better in columns
+const VERDICTS: Readonly<Record<Subject, Readonly<Record<Told, Verdict>>>> = {
+  pending:   { nothing: 'send', coming: 'superseded', approved: 'superseded', declined: 'superseded' },
+  approved:  { nothing: 'send', coming: 'send',       approved: 'held',       declined: 'held' },
+  declined:  { nothing: 'send', coming: 'send',       approved: 'held',       declined: 'held' },
+  operation: { nothing: 'wait', coming: 'wait',       approved: 'send',       declined: 'not_for_wix' },
+};
+
+const OPEN: Readonly<Record<DeliveryState, boolean>> = {
+  waiting: true,
+  parked: true,
+  held: true,
+  delivered: false,
+  superseded: false,
+  not_for_wix: false,
+};
+
+/**
+ * Decides what becomes of a payment's deliveries. They are those above the cursor, by sequence. Nothing goes before everything
+ * below it has come, and nothing from a held or parked delivery on.
+ */
+export function planDeliveries(cursor: Cursor, deliveries: readonly Delivery[]): Plan {
+  const received = new Set(deliveries.map(({ sequence }) => sequence));
+  let receivedThrough = cursor.doneThrough;
+  while (received.has(receivedThrough + 1n)) receivedThrough++;
+  const barrier = deliveries.find(({ state }) => state === 'held' || state === 'parked')?.sequence;
+  const free = deliveries.filter(
+    ({ sequence }) => sequence <= receivedThrough && (barrier === undefined || sequence < barrier),
+  );
+
+  const finalTold = cursor.finalTold ?? finalAmong(deliveries, 'delivered');
+  const told = finalTold ?? (finalAmong(free, 'waiting') ? 'coming' : 'nothing');
+
+  const moves: Move[] = [];
+  let next: Delivery | undefined;
+  let doneThrough = cursor.doneThrough;
+  let openBefore = false;
+  let transactionEventOpenBefore = false;
+  for (const delivery of free) {
+    const subject = subjectOf(delivery);
+    const verdict = OPEN[delivery.state] ? VERDICTS[subject][told] : undefined;
+    if (verdict === 'send' || verdict === 'wait') {
+      const inTurn = subject === 'operation' ? !openBefore : !transactionEventOpenBefore;
+      if (verdict === 'send' && inTurn) next ??= delivery;
+      openBefore = true;
+      transactionEventOpenBefore ||= subject !== 'operation';
+      continue;
+    }
+    if (verdict) moves.push({ eventId: delivery.eventId, state: verdict });
+    if (verdict === 'held') break;
+    if (!openBefore) doneThrough = delivery.sequence;
+  }
+  return { doneThrough, finalTold, moves, next, gap: deliveries.some(({ sequence }) => sequence > receivedThrough) };
+}
+
+function subjectOf(delivery: Delivery): Subject {
+  return TRANSACTION_EVENTS[delivery.type] ?? 'operation';
+}
+
+function finalAmong(deliveries: readonly Delivery[], state: DeliveryState): Final | null {
+  for (const delivery of deliveries) {
+    const subject = subjectOf(delivery);
+    if (delivery.state === state && (subject === 'approved' || subject === 'declined')) return subject;
+  }
+  return null;
+}
+
+const FIRST_RETRY_MS = 2_000;
+const RETRY_MS_MAX = 3_600_000;
+/** Also the pace of a stuck delivery (R29). */
+export const RETRY_AFTER_MS_MAX = 6 * 3_600_000;
+
+/**
+ * Milliseconds until the attempt after the given one, which is numbered from 1: full jitter under a limit that doubles, but not before
+ * Wix's own Retry-After.
+ */
+export function retryDelayMs(
+  attempt: { number: number; stuck: boolean; retryAfterMs: number },
+  random: () => number,
+): number {
+  if (attempt.stuck) return RETRY_AFTER_MS_MAX;
+  const limit = Math.min(RETRY_MS_MAX, FIRST_RETRY_MS * 2 ** (attempt.number - 1));
+  return Math.max(Math.round(random() * limit), Math.min(attempt.retryAfterMs, RETRY_AFTER_MS_MAX));
+}

@@ -1,0 +1,132 @@
+import { type DescMessage, fromBinary } from '@bufbuild/protobuf';
+import { z } from 'zod';
+import { type Event, Event_Type, EventSchema } from '../proto/gen/payments/v1/event_pb.js';
+import type { Database } from '../proto/runtime/database.ts';
+import { type BusMessage, type EventReceiver, isSigned } from '../proto/runtime/event-bus.ts';
+import type { Log } from '../proto/runtime/log.ts';
+import type { KeyRing } from '../proto/runtime/seal.ts';
+import { settle } from './settle.ts';
+import { keepRejected, listDeliveries, listUnread, type NewDelivery, openPayment, putDelivery } from './store.ts';
+import { holdsCredentials, renderEvent } from './wix-event.ts';
+
+// From a message to a row: each event becomes one delivery, whose body is rendered here and never again (R28).
+
+/** So many payments of a batch are received at once; they share the database with the attempts. */
+const PAYMENTS_AT_ONCE = 4;
+
+/** What the key and headers of a signed message say. */
+interface Envelope {
+  readonly transactionId: string;
+  readonly eventId: string;
+  readonly sequence: bigint;
+  readonly type: string;
+  readonly value: Uint8Array;
+}
+
+const envelopeSchema = z.object({
+  key: z.guid(),
+  'event-id': z.guid(),
+  sequence: z.string().regex(/^[1-9]\d{0,17}$/),
+  'event-type': z.string().regex(/^\w{1,100}$/),
+});
+
+export interface Receiver {
+  /** Every message is durable once this resolves: a delivery, dropped because it was seen before, or kept aside. */
+  receive: EventReceiver;
+  /** Tries again what could not be read; called at every start, since a newer version or another key may read it (R26, R28). */
+  readUnread(): Promise<void>;
+}
+
+/** delayMs: how long after its receipt an event becomes due (R6). */
+export function createReceiver(deps: { db: Database; keys: KeyRing; log: Log; delayMs: number }): Receiver {
+  const { db, keys, log, delayMs } = deps;
+
+  async function receive(batch: readonly BusMessage[]): Promise<void> {
+    const envelopes: Envelope[] = [];
+    for (const message of batch) {
+      const envelope = isSigned(keys, message) ? openEnvelope(message) : 'not signed with a key of ours';
+      if (typeof envelope === 'object') envelopes.push(envelope);
+      else {
+        await keepRejected(db, message, envelope);
+        log.alert('message_rejected', { problem: envelope });
+      }
+    }
+    await receiveAll(envelopes);
+  }
+
+  async function receiveAll(envelopes: readonly Envelope[]): Promise<void> {
+    const payments = Map.groupBy(envelopes, ({ transactionId }) => transactionId).entries();
+    await Promise.all(
+      Array.from({ length: PAYMENTS_AT_ONCE }, async () => {
+        for (const [transactionId, ofPayment] of payments) await receivePayment(transactionId, ofPayment);
+      }),
+    );
+  }
+
+  async function receivePayment(transactionId: string, envelopes: readonly Envelope[]): Promise<void> {
+    const read = envelopes.map((envelope) => readDelivery(envelope));
+    await db.inTx(async (tx) => {
+      const payment = await openPayment(tx, transactionId);
+      const known = await listDeliveries(tx, payment);
+      for (const delivery of read) {
+        const { eventId, sequence, type } = delivery;
+        const conflict = known.some((other) => other.sequence === sequence && other.eventId !== eventId);
+        const kept = conflict ? { ...delivery, state: 'held' as const } : delivery;
+        const isNew = sequence > payment.doneThrough && (await putDelivery(tx, kept, delayMs));
+        log.info(isNew ? 'event.received' : 'event.dropped', {
+          transactionId,
+          eventId,
+          sequence: String(sequence),
+          type,
+        });
+        if (!isNew) continue;
+        known.push(kept);
+        if (conflict) log.alert('event_conflict', { transactionId, eventId, problem: 'two events have one sequence' });
+      }
+      if (!payment.claimed) await settle(tx, log, payment);
+    });
+  }
+
+  /** What cannot be read is held as it came, and counts as received. */
+  function readDelivery(envelope: Envelope): NewDelivery {
+    const { transactionId, eventId, sequence, type, value } = envelope;
+    const base = { transactionId, eventId, sequence, type, body: null, sealedWith: null, message: null };
+    try {
+      const event = readEvent(envelope);
+      const named = { ...base, type: Event_Type[event.type] };
+      if (!event.forWix) return { ...named, state: 'not_for_wix' };
+      const body = renderEvent(event, keys);
+      if (!holdsCredentials(event)) return { ...named, state: 'waiting', body };
+      return { ...named, state: 'waiting', body: keys.seal(body, eventId), sealedWith: keys.ids[0]! };
+    } catch (err) {
+      log.alert('event_unreadable', { transactionId, eventId, sequence: String(sequence), type, err });
+      return { ...base, state: 'held', message: value };
+    }
+  }
+
+  async function readUnread(): Promise<void> {
+    await receiveAll(await listUnread(db));
+  }
+
+  return { receive, readUnread };
+}
+
+/** The envelope, or what is wrong with it. */
+function openEnvelope(message: BusMessage): Envelope | string {
+  const parsed = envelopeSchema.safeParse({ key: message.key, ...message.headers });
+  if (!parsed.success) return 'signed, but without the key and headers of an event';
+  const { key, 'event-id': eventId, sequence, 'event-type': type } = parsed.data;
+  return { transactionId: key, eventId, sequence: BigInt(sequence), type, value: message.value };
+}
+
+function readEvent({ transactionId, eventId, sequence, value }: Envelope): Event {
+  const event = fromBinary(EventSchema, value);
+  if (event.id !== eventId || event.transactionId !== transactionId || event.sequence !== sequence)
+    throw new Error('the event is not the one that its headers name');
+  if (event.type === Event_Type.UNSPECIFIED) throw new Error('the event has no type');
+  for (const field of (EventSchema as DescMessage).fields) {
+    if (field.fieldKind === 'enum' && !field.enum.value[event[field.localName as keyof Event] as number])
+      throw new Error(`the event has a ${field.name} that is not known here`);
+  }
+  return event;
+}
