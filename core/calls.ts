@@ -9,7 +9,9 @@ import { rpcError } from '../proto/runtime/rpc.ts';
 export interface Calls {
   /** Ends only when a drain has run out of time. */
   readonly signal: AbortSignal;
-  /** Throws UNAVAILABLE when too many processor calls are in flight: asked before tx 1, so that nothing is recorded (R20). */
+  /** How many more may run. */
+  room(): number;
+  /** Throws UNAVAILABLE when there is no room: asked before tx 1, so that nothing is recorded (R20). */
   demandRoom(): void;
   /** Runs detached from any caller. Never rejects: an error is logged, the rows say what to ask. */
   run(work: () => Promise<void>): Promise<void>;
@@ -17,24 +19,26 @@ export interface Calls {
   drain(ms: number): Promise<void>;
 }
 
-export function createCalls(max: number, log: Log): Calls {
+export function createCalls(name: string, max: number, log: Log): Calls {
   const running = new Set<Promise<void>>();
   const end = new AbortController();
-  const inFlight = gauge('processor_calls_in_flight', 'Processor calls that are running.');
+  const inFlight = gauge('calls_in_flight', 'Detached work that is running.', ['name']);
+  const room = () => max - running.size;
   return {
     signal: end.signal,
+    room,
     demandRoom: () => {
-      if (running.size >= max) throw rpcError(Code.Unavailable, 'OVERLOADED', 'too many processor calls are in flight');
+      if (room() <= 0) throw rpcError(Code.Unavailable, 'OVERLOADED', 'too many processor calls are in flight');
     },
     run: (work) => {
       const task = work()
         .catch((err) => log.error('call.broken', { err }))
         .finally(() => {
           running.delete(task);
-          inFlight.set(running.size);
+          inFlight.set({ name }, running.size);
         });
       running.add(task);
-      inFlight.set(running.size);
+      inFlight.set({ name }, running.size);
       return task;
     },
     drain: async (ms) => {

@@ -30,10 +30,12 @@ export async function captureOrVoid(core: Core, kind: Kind, request: Request, co
   validCapture(request);
   const budget = startBudget(core.config.ANSWER_BUDGET_MS, context.timeoutMs());
   // While another capture or void runs, the answer depends on what becomes of it.
-  const received = await readWithin(budget, () => {
-    demandTime(budget);
-    return core.db.inTx((tx) => receive(core, tx, kind, request));
-  });
+  const received = await readWithin(budget, () =>
+    core.db.inTx((tx) => {
+      demandTime(budget);
+      return receive(core, tx, kind, request);
+    }),
+  );
   if (!received) throw outcomeUnknown();
   if ('refusal' in received) return { refusal: convert.toRefusal(received.refusal) };
   const { transaction, operation, authorize } = received;

@@ -11,7 +11,10 @@ export interface Core {
   readonly db: Database;
   readonly log: Log;
   readonly processor: Client<typeof ProcessorService>;
+  /** Calls that a caller waits for. */
   readonly calls: Calls;
+  /** Reconciliation's. */
+  readonly chases: Calls;
   /** An event was committed. */
   readonly wakePublisher: () => void;
   /** Something is due now. */

@@ -5,12 +5,12 @@ import { Mode as ProtoMode } from '../proto/gen/payments/v1/merchant_account_pb.
 import { CardDetailsSchema, type CredentialsOnFile } from '../proto/gen/payments/v1/outcome_pb.js';
 import {
   Initiator,
-  type Refusal as ProtoRefusal,
-  type Transaction as ProtoTransaction,
-  type Operation as ProtoOperation,
   Operation_Kind,
   Operation_State,
   OperationSchema,
+  type Operation as ProtoOperation,
+  type Refusal as ProtoRefusal,
+  type Transaction as ProtoTransaction,
   RefusalSchema,
   Transaction_State,
   TransactionSchema,
@@ -19,7 +19,7 @@ import type { EventType } from './decide.ts';
 import type { Operation, OperationKind, OperationState } from './operation.ts';
 import type { Mode, Refusal, Transaction, TransactionState } from './transaction.ts';
 
-// Rows <-> proto. Every table is total: a new state does not compile until it has a number.
+// Rows <-> proto.
 
 export const MODES: Readonly<Record<Mode, ProtoMode>> = { live: ProtoMode.LIVE, sandbox: ProtoMode.SANDBOX };
 
@@ -28,54 +28,20 @@ export function modeOf(mode: ProtoMode): Mode | undefined {
   return mode === ProtoMode.LIVE ? 'live' : mode === ProtoMode.SANDBOX ? 'sandbox' : undefined;
 }
 
-export const TRANSACTION_STATES: Readonly<Record<TransactionState, Transaction_State>> = {
-  authorizing: Transaction_State.AUTHORIZING,
-  awaiting_buyer: Transaction_State.AWAITING_BUYER,
-  pending: Transaction_State.PENDING,
-  authorized: Transaction_State.AUTHORIZED,
-  capturing: Transaction_State.CAPTURING,
-  voiding: Transaction_State.VOIDING,
-  captured: Transaction_State.CAPTURED,
-  voided: Transaction_State.VOIDED,
-  expired: Transaction_State.EXPIRED,
-  declined: Transaction_State.DECLINED,
-};
+/** The name that a state, kind or type has in its proto enum: one without such a name does not compile. */
+const named = <Name extends string>(name: Name) => name.toUpperCase() as Uppercase<Name>;
 
-export const OPERATION_KINDS: Readonly<Record<OperationKind, Operation_Kind>> = {
-  authorize: Operation_Kind.AUTHORIZE,
-  capture: Operation_Kind.CAPTURE,
-  void: Operation_Kind.VOID,
-  refund: Operation_Kind.REFUND,
-  cancel: Operation_Kind.CANCEL,
-  reversal: Operation_Kind.REVERSAL,
-};
+export const transactionState = (state: TransactionState) => Transaction_State[named(state)];
+export const operationKind = (kind: OperationKind) => Operation_Kind[named(kind)];
+export const operationState = (state: OperationState) => Operation_State[named(state)];
+export const eventType = (type: EventType) => Event_Type[named(type)];
 
-const OPERATION_STATES: Readonly<Record<OperationState, Operation_State>> = {
-  running: Operation_State.RUNNING,
-  waiting: Operation_State.WAITING,
-  unknown: Operation_State.UNKNOWN,
-  approved: Operation_State.APPROVED,
-  declined: Operation_State.DECLINED,
-  failed: Operation_State.FAILED,
-  closed: Operation_State.CLOSED,
-};
-
-export const EVENT_TYPES: Readonly<Record<EventType, Event_Type>> = {
-  transaction_pending: Event_Type.TRANSACTION_PENDING,
-  transaction_approved: Event_Type.TRANSACTION_APPROVED,
-  transaction_declined: Event_Type.TRANSACTION_DECLINED,
-  capture_succeeded: Event_Type.CAPTURE_SUCCEEDED,
-  capture_failed: Event_Type.CAPTURE_FAILED,
-  void_succeeded: Event_Type.VOID_SUCCEEDED,
-  void_failed: Event_Type.VOID_FAILED,
-  refund_succeeded: Event_Type.REFUND_SUCCEEDED,
-  refund_failed: Event_Type.REFUND_FAILED,
-  transaction_awaiting_buyer: Event_Type.TRANSACTION_AWAITING_BUYER,
-  transaction_expired: Event_Type.TRANSACTION_EXPIRED,
-  transaction_reversed: Event_Type.TRANSACTION_REVERSED,
-  contradiction_reported: Event_Type.CONTRADICTION_REPORTED,
-  refund_returned: Event_Type.REFUND_RETURNED,
-};
+/** Names of proto states; what is no state is left out. */
+export function statesOf(states: readonly Transaction_State[]): TransactionState[] {
+  return states.flatMap((state) =>
+    state > 0 && Transaction_State[state] ? [Transaction_State[state].toLowerCase() as TransactionState] : [],
+  );
+}
 
 export function initiatorOf(caller: string): Initiator {
   return caller === 'wix' ? Initiator.WIX : caller === 'system' ? Initiator.SYSTEM : Initiator.PSP;
@@ -107,7 +73,7 @@ export function toTransaction(t: Transaction, credentialsOnFile?: CredentialsOnF
     refundedAmount: t.refundedAmount,
     authorizeOnly: t.authorizeOnly,
     paymentMethod: t.paymentMethod,
-    state: TRANSACTION_STATES[t.state],
+    state: transactionState(t.state),
     errorCode: t.errorCode ?? '',
     errorMessage: t.errorMessage ?? '',
     idWithheld: t.idWithheld,
@@ -127,8 +93,8 @@ export function toOperation(o: Operation): ProtoOperation {
   return create(OperationSchema, {
     id: o.id,
     transactionId: o.transactionId,
-    kind: OPERATION_KINDS[o.kind],
-    state: OPERATION_STATES[o.state],
+    kind: operationKind(o.kind),
+    state: operationState(o.state),
     errorCode: o.errorCode ?? '',
     errorMessage: o.errorMessage ?? '',
     externalRefundId: externalRefundId(o),

@@ -40,8 +40,10 @@ export async function createTransaction(
   const budget = startBudget(core.config.ANSWER_BUDGET_MS, context.timeoutMs());
   const known = await transactionByExternalId(core.db, request.externalId);
   if (known) return answerKnown(core, budget, request, known);
-  demandTime(budget);
-  const begun = await core.db.inTx((tx) => begin(core, tx, request));
+  const begun = await core.db.inTx((tx) => {
+    demandTime(budget);
+    return begin(core, tx, request);
+  });
   if (!begun) return createTransaction(core, request, context);
   if (!('operation' in begun)) {
     announce(core, { transaction: begun.transaction, change: { event: 'transaction_declined' } });

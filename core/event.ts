@@ -46,7 +46,7 @@ export function buildEvent(
     convert.isWallet(transaction) && type === 'transaction_approved' ? convert.cardDetails(transaction) : undefined;
   const init: MessageInitShape<typeof EventSchema> = {
     id,
-    type: convert.EVENT_TYPES[type],
+    type: convert.eventType(type),
     sequence: transaction.sequence,
     forWix: isForWix(type, transaction, operation),
     transactionId: transaction.id,
@@ -57,7 +57,7 @@ export function buildEvent(
     currency: transaction.currency ?? '',
     paymentMethod: transaction.paymentMethod,
     idWithheld: transaction.idWithheld,
-    state: convert.TRANSACTION_STATES[transaction.state],
+    state: convert.transactionState(transaction.state),
     authorizedAmount: transaction.authorizedAmount,
     capturedAmount: transaction.capturedAmount,
     refundedAmount: transaction.refundedAmount,
@@ -66,7 +66,7 @@ export function buildEvent(
     ...(transaction.requestedAmount !== null && { requestedAmount: transaction.requestedAmount }),
     ...(operation && {
       operationId: operation.id,
-      operationKind: convert.OPERATION_KINDS[operation.kind],
+      operationKind: convert.operationKind(operation.kind),
       externalRefundId: convert.externalRefundId(operation),
       processorReference: operation.processorReference,
       authorizationCode: operation.authorizationCode,

@@ -17,7 +17,6 @@ import {
   transactionByExternalId,
   transactionById,
 } from './store/transactions.ts';
-import type { TransactionState } from './transaction.ts';
 import { uuid, validList } from './valid.ts';
 
 const PAGE_SIZE = 50;
@@ -46,9 +45,7 @@ export async function listTransactions(
     before: request.pageToken === '' ? null : parseToken(request.pageToken),
     accountId: request.merchantAccountId || null,
     externalMerchantId: request.externalMerchantId || null,
-    states: Object.entries(convert.TRANSACTION_STATES)
-      .filter(([, state]) => request.states.includes(state))
-      .map(([name]) => name as TransactionState),
+    states: convert.statesOf(request.states),
     limit: limit + 1,
   });
   const page = found.slice(0, limit);

@@ -15,12 +15,12 @@ import type { Transaction } from './transaction.ts';
 const BATCH = 20;
 const LONG_MS = 24 * 3_600_000;
 
-/** Claims what is due and looks at each. Returns how many, at once; `done` when all were looked at. */
+/** Claims what is due, as far as there is room, and looks at each. `done` resolves when all were looked at. */
 export async function reconcile(core: Core): Promise<{ claimed: number; done: Promise<unknown> }> {
-  const claimed = await claimDue(core.db, BATCH, runningMs(core));
+  const claimed = await claimDue(core.db, Math.min(BATCH, core.chases.room()), runningMs(core));
   return {
     claimed: claimed.length,
-    done: Promise.all(claimed.map((operation) => core.calls.run(() => chase(core, operation)))),
+    done: Promise.all(claimed.map((operation) => core.chases.run(() => chase(core, operation)))),
   };
 }
 

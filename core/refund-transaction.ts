@@ -2,9 +2,9 @@ import { create } from '@bufbuild/protobuf';
 import type { HandlerContext } from '@connectrpc/connect';
 import {
   type RefundTransactionRequest,
-  RefundTransactionRequest_Why as Why,
   type RefundTransactionResponse,
   RefundTransactionResponseSchema,
+  RefundTransactionRequest_Why as Why,
 } from '../proto/gen/payments/v1/payments_service_pb.js';
 import { Reason } from '../proto/gen/payments/v1/reason_pb.js';
 import type { Queryable } from '../proto/runtime/database.ts';
@@ -40,10 +40,12 @@ export async function refundTransaction(
   const known = await refundByKey(core.db, 'wix', request.externalRefundId);
   if (known) return answerKnown(core, budget, request, known);
   // While a capture runs, what can be refunded depends on what becomes of it.
-  const received = await readWithin(budget, () => {
-    demandTime(budget);
-    return core.db.inTx((tx) => receive(core, tx, request));
-  });
+  const received = await readWithin(budget, () =>
+    core.db.inTx((tx) => {
+      demandTime(budget);
+      return receive(core, tx, request);
+    }),
+  );
   if (!received) throw outcomeUnknown();
   if (received === 'known') return refundTransaction(core, request, context);
   if ('refusal' in received)

@@ -20,6 +20,9 @@ import { keyIdsInUse } from './store/merchant-accounts.ts';
 
 const SCHEMA = 'core';
 
+/** Open operations that are looked at at once: an engine that hangs must not stop those whose engine call would come back. */
+const CHASES_MAX = 50;
+
 export interface CoreService extends Service {
   /** Mounts the payments service on a carrier of the same process. */
   readonly routes: (router: ConnectRouter) => void;
@@ -37,13 +40,15 @@ export function createCore(
   const { log } = deps;
   const url = config.DATABASE_URL.reveal();
   const db = createDatabase({ url, schema: SCHEMA, poolSize: config.DATABASE_POOL_SIZE, log });
-  const calls = createCalls(config.PROCESSOR_CALLS_MAX, log);
+  const calls = createCalls('calls', config.PROCESSOR_CALLS_MAX, log);
+  const chases = createCalls('chases', CHASES_MAX, log);
   const loops: { publisher?: Loop; reconciler?: Loop } = {};
   const core: Core = {
     config,
     db,
     log,
     calls,
+    chases,
     processor: createClient(ProcessorService, deps.processor),
     wakePublisher: () => loops.publisher?.wake(),
     wakeReconcile: () => loops.reconciler?.wake(),
@@ -87,7 +92,7 @@ export function createCore(
     async stop() {
       await grpc?.stop(config.DRAIN_MS);
       await loops.reconciler?.stop();
-      await calls.drain(config.DRAIN_MS);
+      await Promise.all([calls.drain(config.DRAIN_MS), chases.drain(config.DRAIN_MS)]);
       // What was just decided is still told.
       await loops.publisher?.stop();
       await publishOutbox(core, deps.events).catch(() => 0);

@@ -62,22 +62,10 @@ export async function insertOperation(tx: Queryable, o: NewOperation): Promise<O
          case when $4 <> 'running' then now end, now, now
        from (select clock_timestamp() as now) as clock
        returning ${COLUMNS}`,
+      // biome-ignore format: in the order of the statement
       [
-        o.id,
-        o.transactionId,
-        o.kind,
-        o.state,
-        o.caller,
-        o.key,
-        o.callId,
-        o.attempt,
-        o.amount,
-        o.approvedAmount,
-        o.reason,
-        o.errorCode,
-        o.errorMessage,
-        o.why,
-        o.dueInMs,
+        o.id, o.transactionId, o.kind, o.state, o.caller, o.key, o.callId, o.attempt, o.amount,
+        o.approvedAmount, o.reason, o.errorCode, o.errorMessage, o.why, o.dueInMs,
       ],
     ),
   );
@@ -108,23 +96,11 @@ export async function updateOperation(
        from (select clock_timestamp() as now) as clock
        where id = $1 and state = $2
        returning ${COLUMNS}`,
+      // biome-ignore format: in the order of the statement
       [
-        o.id,
-        expected,
-        o.state,
-        o.approvedAmount,
-        o.reason,
-        o.errorCode,
-        o.errorMessage,
-        o.processorReference,
-        o.authorizationCode,
-        o.networkTransactionId,
-        o.acquirerReference,
-        o.approvalReceived,
-        o.held,
-        o.expiresAt,
-        o.processedAt,
-        dueInMs,
+        o.id, expected, o.state, o.approvedAmount, o.reason, o.errorCode, o.errorMessage, o.processorReference,
+        o.authorizationCode, o.networkTransactionId, o.acquirerReference, o.approvalReceived, o.held,
+        o.expiresAt, o.processedAt, dueInMs,
       ],
     ),
   );

@@ -54,27 +54,11 @@ export async function insertTransaction(
        values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)
        on conflict (external_id) do nothing
        returning ${COLUMNS}`,
+      // biome-ignore format: in the order of the statement
       [
-        t.id,
-        t.externalId,
-        t.externalMerchantId,
-        t.accountId,
-        t.mode,
-        t.currency,
-        t.requestedAmount,
-        t.paymentMethod,
-        t.authorizeOnly,
-        t.buyerAbsent,
-        t.requestedLastFour,
-        t.state,
-        t.reason,
-        t.errorCode,
-        t.errorMessage,
-        t.idWithheld,
-        t.cardScheme,
-        t.cardBin,
-        t.cardLastFour,
-        t.sequence,
+        t.id, t.externalId, t.externalMerchantId, t.accountId, t.mode, t.currency, t.requestedAmount,
+        t.paymentMethod, t.authorizeOnly, t.buyerAbsent, t.requestedLastFour, t.state, t.reason, t.errorCode,
+        t.errorMessage, t.idWithheld, t.cardScheme, t.cardBin, t.cardLastFour, t.sequence,
       ],
     ),
   );
@@ -94,25 +78,11 @@ export async function updateTransaction(
          updated_at = clock_timestamp()
        where id = $1 and state = $2
        returning ${COLUMNS}`,
+      // biome-ignore format: in the order of the statement
       [
-        t.id,
-        expected,
-        t.state,
-        t.authorizedAmount,
-        t.capturedAmount,
-        t.refundedAmount,
-        t.reason,
-        t.errorCode,
-        t.errorMessage,
-        t.lapsed,
-        t.awaitedBuyer,
-        t.redirectUrl,
-        t.cardScheme,
-        t.cardBin,
-        t.cardLastFour,
-        t.credentialsOnFile,
-        t.credentialsKeyId,
-        t.sequence,
+        t.id, expected, t.state, t.authorizedAmount, t.capturedAmount, t.refundedAmount, t.reason, t.errorCode,
+        t.errorMessage, t.lapsed, t.awaitedBuyer, t.redirectUrl, t.cardScheme, t.cardBin, t.cardLastFour,
+        t.credentialsOnFile, t.credentialsKeyId, t.sequence,
       ],
     ),
   );

@@ -93,7 +93,7 @@ describe('the simulated engine, driven from outside', () => {
       assert.equal(reasonOf((await client.refund(refundOrder(order))).outcome!), 3025);
     });
 
-    it('declines what is live, and what needs a page', async () => {
+    it('R12 declines what is live, and what needs a page', async () => {
       const redirect = { method: { case: 'redirect' as const, value: {} } };
       assert.equal(reasonOf((await authorize({ mode: Mode.LIVE })).outcome), Reason.TEST_MODE);
       assert.equal(reasonOf((await authorize({ details: redirect })).outcome), Reason.PAYMENT_METHOD_NOT_AVAILABLE);
@@ -144,7 +144,7 @@ describe('the simulated engine, driven from outside', () => {
       return result.case === 'account' ? result.value : result.value?.reason;
     };
 
-    it('refuses invalid and blocked keys, live mode, and a currency that the account does not take', async () => {
+    it('R12 refuses invalid and blocked keys, live mode, and a currency that the account does not take', async () => {
       assert.equal(await verify({ apiKey: 'invalid' }), 2002);
       assert.equal(await verify({ api_key: 'blocked' }), 2001);
       assert.equal(await verify({ apiKey: 'k' }, { mode: Mode.LIVE }), 2008);

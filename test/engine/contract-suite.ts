@@ -90,7 +90,7 @@ export function describeProcessor(name: string, { transport, cards, wrongCredent
         assert.equal(released.outcome?.kind.case, 'approved');
       });
 
-      it('is not found before it was sent', async () => {
+      it('R15 is not found before it was sent', async () => {
         assert.equal((await get(authorizeOrder())).case, 'notFound');
       });
     });
@@ -158,7 +158,7 @@ export function describeProcessor(name: string, { transport, cards, wrongCredent
     });
 
     describe('cancelling', () => {
-      it('leaves a tombstone for what was never seen: a later send fails, for ever', async () => {
+      it('R15 leaves a tombstone for what was never seen: a later send fails, for ever', async () => {
         const [auth, sale] = [await authorized(), await sold()];
         const orders = [
           { order: authorizeOrder(), send: engine().authorize },
@@ -177,7 +177,7 @@ export function describeProcessor(name: string, { transport, cards, wrongCredent
         assert.equal((await engine().refund(refundOrder(sale))).outcome?.kind.case, 'approved');
       });
 
-      it('ends what is pending, for ever', async () => {
+      it('R15 ends what is pending, for ever', async () => {
         const order = authorizeOrder({ number: cards.pendingThenApproved, authorizeOnly: true });
         assert.equal((await engine().authorize(order)).outcome?.kind.case, 'pending');
         assert.deepEqual(ended(await cancel(order)), { tombstone: false });
@@ -186,7 +186,7 @@ export function describeProcessor(name: string, { transport, cards, wrongCredent
         assertDeclined((await engine().capture(captureOrder(order))).outcome);
       });
 
-      it('answers what has finished with its outcome, and undoes nothing', async () => {
+      it('R15 answers what has finished with its outcome, and undoes nothing', async () => {
         const payment = await authorized();
         const result = await cancel(payment);
         assert.equal(result.case, 'outcome');
@@ -202,7 +202,7 @@ export function describeProcessor(name: string, { transport, cards, wrongCredent
       const reverse = async (order: Parameters<typeof subjectOf>[0]) =>
         (await engine().reverse({ subject: subjectOf(order) })).outcome;
 
-      it('releases what was authorised, once', async () => {
+      it('R17 releases what was authorised, once', async () => {
         const payment = await authorized();
         const first = await reverse(payment);
         assert.equal(first?.kind.case, 'approved');
@@ -210,7 +210,7 @@ export function describeProcessor(name: string, { transport, cards, wrongCredent
         assertDeclined((await engine().capture(captureOrder(payment))).outcome);
       });
 
-      it('returns what was captured', async () => {
+      it('R17 returns what was captured', async () => {
         const payment = await sold();
         assert.equal((await reverse(payment))?.kind.case, 'approved');
         assertRefundDeclined((await engine().refund(refundOrder(payment, 1n))).outcome);

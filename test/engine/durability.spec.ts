@@ -88,7 +88,7 @@ describe('the simulated engine as a program', () => {
     assert.equal(operations.find((row: { requestId: string }) => row.requestId === requestIdOf(paid)).sends, 2);
   });
 
-  it('writes no card number, security code or holder into its books', async () => {
+  it('R35 writes no card number, security code or holder into its books', async () => {
     const card = {
       number: '5105105105105100',
       expiryMonth: 1,
@@ -107,7 +107,7 @@ describe('the simulated engine as a program', () => {
       assert.ok(!written.some((text) => text.includes(secret)), secret);
   });
 
-  it('serves nobody without its token', async () => {
+  it('R33 serves nobody without its token', async () => {
     await using(await start(), `${TOKEN}-but-another`, async (client) => {
       await assert.rejects(client.authorize(authorizeOrder()), hasCode(Code.Unauthenticated));
     });

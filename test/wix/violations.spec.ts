@@ -41,7 +41,7 @@ describe('what messages to Wix must say to each other', () => {
       transaction(APPROVED, false),
       transaction(APPROVED),
     ],
-    'a late pending event that the final one followed once more': () => [
+    'R27 a late pending event that the final one followed once more': () => [
       created(PENDING),
       transaction(APPROVED),
       transaction(PENDING),

@@ -1,0 +1,144 @@
+import assert from 'node:assert/strict';
+import { globSync, readFileSync } from 'node:fs';
+import path from 'node:path';
+import { describe, it } from 'mocha';
+import type { z } from 'zod';
+import { coreConfig, processorConfig } from '../core/config.ts';
+import { standaloneConfig } from '../gateway/config.ts';
+import { relayConfig } from '../webhook-relay/config.ts';
+
+// The rules of this repository that neither the compiler nor the linter knows.
+
+const root = path.join(import.meta.dirname, '..');
+const files = globSync('**/*.ts', {
+  cwd: root,
+  exclude: ['node_modules/**', 'proto/gen/**', '**/.types/**', '.data/**'],
+})
+  .filter((file) => !/(^|\/)(node_modules|\.types|\.data)\//.test(file))
+  .sort();
+const read = (file: string) => readFileSync(path.join(root, file), 'utf8');
+const lines = (file: string) => read(file).split('\n').length - 1;
+/** Code without comments, so that prose may speak of anything. */
+const code = (file: string) => read(file).replaceAll(/\/\*[\s\S]*?\*\/|(?<![:'"`])\/\/.*$/gm, '');
+
+const isProduct = (file: string) => /^(proto\/runtime|gateway|core|webhook-relay)\//.test(file);
+const isService = (file: string) => /^(gateway|core|webhook-relay)\//.test(file);
+const product = files.filter(isProduct);
+
+const violators = (of: readonly string[], breaks: (file: string) => boolean) => of.filter(breaks);
+
+describe('the house', () => {
+  it('has small rooms: no file over 400 lines, product files under 150 on average', () => {
+    assert.deepEqual(
+      violators(files, (file) => lines(file) > 400),
+      [],
+    );
+    const total = product.reduce((sum, file) => sum + lines(file), 0);
+    assert.ok(total / product.length < 150, `${total / product.length} lines on average`);
+  });
+
+  it('names files in kebab-case', () => {
+    assert.deepEqual(
+      violators(files, (file) => !/^[a-z0-9-]+(\.spec|\.d)?\.ts$/.test(path.basename(file))),
+      [],
+    );
+  });
+
+  it('imports hand-written files as .ts and generated ones as .js', () => {
+    const wrong = (file: string) =>
+      [...code(file).matchAll(/from '(\.[^']+)'/g)].some(([, target = '']) =>
+        target.includes('proto/gen/') || target.startsWith('../gen/')
+          ? !target.endsWith('_pb.js')
+          : !target.endsWith('.ts'),
+      );
+    assert.deepEqual(violators(files, wrong), []);
+  });
+
+  it('keeps SQL in stores', () => {
+    const hasSql = (file: string) => /`\s*(select|insert into|update|delete from|with)\s/i.test(code(file));
+    const allowed = (file: string) =>
+      file.includes('/store') || file === 'proto/runtime/database.ts' || file.startsWith('proto/runtime/embedded');
+    assert.deepEqual(
+      violators(product, (file) => hasSql(file) && !allowed(file)),
+      [],
+    );
+  });
+
+  it('touches the process in a main alone', () => {
+    const touches = (file: string) => /\bprocess\.(env|exit|on|argv|std)/.test(code(file));
+    assert.deepEqual(
+      violators(files.filter(isService), (file) => touches(file) && !file.endsWith('/main.ts')),
+      [],
+    );
+  });
+
+  it('does no I/O in pure files', () => {
+    const pure = ['core/transaction.ts', 'core/operation.ts', 'core/decide.ts', 'core/outcome.ts', 'core/reason.ts'];
+    pure.push(
+      'core/event.ts',
+      'core/ids.ts',
+      'core/currencies.ts',
+      'webhook-relay/delivery.ts',
+      'webhook-relay/breaker.ts',
+    );
+    const impure = (file: string) =>
+      /from '(node:|pg|\.\/store|.*\/runtime\/(database|log|loop))|await |Date\.now|Math\.random/.test(
+        code(file).replaceAll(/^import type .*$/gm, ''),
+      );
+    assert.deepEqual(violators(pure, impure), []);
+  });
+
+  it('has no file that nobody imports', () => {
+    const imported = new Set(
+      files.flatMap((file) =>
+        [...read(file).matchAll(/(?:from|import\(|import) ?'(\.[^']+)'/g)].map(([, target = '']) =>
+          path.normalize(path.join(path.dirname(file), target)),
+        ),
+      ),
+    );
+    assert.deepEqual(
+      violators(product, (file) => !imported.has(file) && !file.endsWith('/main.ts')),
+      [],
+    );
+  });
+
+  it('leaves no marks of unfinished work', () => {
+    const marks = new RegExp(['TO' + 'DO', 'FIX' + 'ME', 'X' + 'XX'].map((mark) => `\\b${mark}\\b`).join('|'));
+    assert.deepEqual(
+      violators(files, (file) => marks.test(read(file))),
+      [],
+    );
+  });
+});
+
+describe('the documents', () => {
+  it('list every name of the configuration, and no other', () => {
+    const schemas: z.ZodType[] = [standaloneConfig, coreConfig, processorConfig, relayConfig];
+    const known = new Set(schemas.flatMap((schema) => Object.keys((schema as z.ZodObject).shape)));
+    known.add('DATA_DIR');
+    const table = /### Configuration([\s\S]*?)\n`GET/.exec(read('README.md'))?.[1] ?? '';
+    const listed = new Set([...table.matchAll(/^\| ([A-Z_, ]+) \|/gm)].flatMap(([, names = '']) => names.split(', ')));
+    assert.deepEqual(
+      [...known].filter((name) => !listed.has(name)),
+      [],
+      'missing in the README',
+    );
+    assert.deepEqual(
+      [...listed].filter((name) => !known.has(name)),
+      [],
+      'unknown in the README',
+    );
+  });
+
+  it('explain every alert with its first command', () => {
+    const operations = read('docs/OPERATIONS.md');
+    const names = new Set(
+      product.flatMap((file) => [...code(file).matchAll(/alert(?:\(|: )'([a-z_]+)'/g)].map(([, name = '']) => name)),
+    );
+    assert.ok(names.size > 10);
+    assert.deepEqual(
+      [...names].filter((name) => !operations.includes(`### ${name}\n`)),
+      [],
+    );
+  });
+});
