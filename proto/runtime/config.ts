@@ -17,15 +17,9 @@ export class Secret {
   reveal(): string {
     return this.#value;
   }
-  toString(): string {
-    return '[redacted]';
-  }
-  toJSON(): string {
-    return '[redacted]';
-  }
-  [inspect.custom](): string {
-    return '[redacted]';
-  }
+  toString = () => '[redacted]';
+  toJSON = this.toString;
+  [inspect.custom] = this.toString;
 }
 
 /** Everything that is wrong with the environment, one line for each problem: names and rules, never values. */
@@ -50,7 +44,7 @@ export function parseConfig<S extends z.ZodType>(schema: S, env: Env): z.infer<S
       const value = readValue(name, env);
       if (value) values[name] = value;
     } catch (error) {
-      problems.push(error instanceof Error ? error.message : `${name} cannot be read`);
+      problems.push((error as Error).message);
     }
   }
   const parsed = schema.safeParse(values);
@@ -76,38 +70,31 @@ function readValue(name: string, env: Env): string | undefined {
   }
 }
 
-/** The entries of an object schema, also when a transform or a default is wrapped around it. */
+/** The entries of an object schema, also of one that a transform follows. */
 function shapeOf(schema: z.ZodType): Record<string, z.ZodType> {
   if (schema instanceof z.ZodObject) return schema.shape as Record<string, z.ZodType>;
   if (schema instanceof z.ZodPipe) return shapeOf(schema.in as z.ZodType);
-  if (schema instanceof z.ZodIntersection)
-    return { ...shapeOf(schema.def.left as z.ZodType), ...shapeOf(schema.def.right as z.ZodType) };
   throw new TypeError('a config schema is an object');
 }
 
 const secrets = z.registry<{ secret: true }>();
 
-/** The names (and NAME_FILE is not one of them: it holds a path) whose values are secret, to be removed from process.env (R34). */
+/** The names whose values are secret, to be removed from process.env (R34). NAME_FILE is none of them: it holds a path. */
 export function secretNames(schema: z.ZodType): string[] {
-  return Object.entries(shapeOf(schema)).flatMap(([name, entry]) => (isSecret(entry) ? [name] : []));
+  const shape = shapeOf(schema);
+  return Object.keys(shape).filter((name) => isSecret(shape[name]));
 }
 
-function isSecret(entry: z.ZodType): boolean {
-  if (secrets.has(entry)) return true;
-  const { innerType } = entry.def as { innerType?: z.ZodType };
-  return innerType !== undefined && isSecret(innerType);
+function isSecret(entry: z.ZodType | undefined): boolean {
+  return entry !== undefined && (secrets.has(entry) || isSecret((entry.def as { innerType?: z.ZodType }).innerType));
 }
 
 /** A whole number between min and max, both inclusive. */
 export function integer(byDefault: number, limits: { min?: number; max?: number } = {}): z.ZodType<number> {
   const { min = 0, max = Number.MAX_SAFE_INTEGER } = limits;
   const range = max === Number.MAX_SAFE_INTEGER ? `of at least ${min}` : `from ${min} to ${max}`;
-  return z
-    .string()
-    .regex(/^-?\d{1,16}$/, `must be a whole number ${range}`)
-    .transform(Number)
-    .refine((value) => value >= min && value <= max, `must be a whole number ${range}`)
-    .prefault(String(byDefault));
+  const isWithin = (value: string) => /^-?\d{1,16}$/.test(value) && Number(value) >= min && Number(value) <= max;
+  return z.string().refine(isWithin, `must be a whole number ${range}`).transform(Number).prefault(String(byDefault));
 }
 
 /** A TCP port; 0 takes a free one. */
@@ -133,12 +120,8 @@ export const text = (): z.ZodType<string> => z.string().trim().min(1, 'must not 
 export const url = (...protocols: string[]): z.ZodType<string> => {
   const allowed = protocols.map((protocol) => protocol.replace(/:?$/, ':'));
   const rule = `must be a URL${allowed.length > 0 ? ` that begins with ${allowed.join(' or ')}` : ''}`;
-  return z
-    .string()
-    .refine(
-      (value) => URL.canParse(value) && (allowed.length === 0 || allowed.includes(new URL(value).protocol)),
-      rule,
-    );
+  const isAllowed = ({ protocol }: URL) => allowed.length === 0 || allowed.includes(protocol);
+  return z.string().refine((value) => URL.canParse(value) && isAllowed(new URL(value)), rule);
 };
 
 export const secret = (minLength = 1): z.ZodType<Secret> =>

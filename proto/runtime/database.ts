@@ -1,5 +1,5 @@
-import pg from 'pg';
 import { runner } from 'node-pg-migrate';
+import pg from 'pg';
 import type { Log } from './log.ts';
 import { counter } from './metrics.ts';
 
@@ -27,9 +27,10 @@ export class DatabaseBusy extends Error {
 
 export interface DatabaseOptions {
   url: string;
+  /** What names without a schema mean. */
   schema: string;
-  poolSize?: number;
   log: Log;
+  poolSize?: number;
   statementTimeoutMs?: number;
   acquireTimeoutMs?: number;
   lockTimeoutMs?: number;
@@ -37,8 +38,7 @@ export interface DatabaseOptions {
 
 /** int8 is bigint, int4 number, timestamptz Date, bytea Buffer. Connects when it is first used. */
 export function createDatabase(options: DatabaseOptions): Database {
-  const { url, schema, poolSize = 10, log } = options;
-  const { statementTimeoutMs = 4000, acquireTimeoutMs = 2000, lockTimeoutMs = 3000 } = options;
+  const { url, schema, log, poolSize = 10, statementTimeoutMs = 4000, acquireTimeoutMs = 2000 } = options;
   const busy = counter('database_busy_total', 'Queries that got no connection in time.', ['schema']);
 
   const connection: pg.ClientConfig = {
@@ -50,17 +50,22 @@ export function createDatabase(options: DatabaseOptions): Database {
     query_timeout: statementTimeoutMs + 1000,
     types: { getTypeParser },
   };
+  const settings = {
+    search_path: schema,
+    statement_timeout: statementTimeoutMs,
+    idle_in_transaction_session_timeout: statementTimeoutMs,
+    lock_timeout: options.lockTimeoutMs ?? 3000,
+  };
   const pool = new pg.Pool({ ...connection, max: poolSize, onConnect: prepare });
   pool.on('error', (err) => log.warn('database.connection_lost', { err }));
 
   async function prepare(client: pg.ClientBase): Promise<void> {
     // A connection may be lost between two queries of a tx; the next query says so.
     client.on('error', () => undefined);
-    await client.query(
-      `select set_config('search_path', $1, false), set_config('statement_timeout', $2, false),
-              set_config('lock_timeout', $3, false), set_config('idle_in_transaction_session_timeout', $4, false)`,
-      [schema, String(statementTimeoutMs), String(lockTimeoutMs), String(statementTimeoutMs)],
-    );
+    await client.query('select set_config(name, value, false) from unnest($1::text[], $2::text[]) as s (name, value)', [
+      Object.keys(settings),
+      Object.values(settings),
+    ]);
   }
 
   async function acquire(): Promise<pg.PoolClient> {
@@ -82,7 +87,8 @@ export function createDatabase(options: DatabaseOptions): Database {
       try {
         return (await client.query(sql, [...values])).rows;
       } catch (error) {
-        lost = isLost(error) || sql === 'rollback';
+        // Only an answer of a living server leaves the connection in a known state.
+        lost = sql === 'rollback' || !(error instanceof pg.DatabaseError) || error.severity === 'FATAL';
         throw error;
       }
     };
@@ -137,25 +143,18 @@ export function createDatabase(options: DatabaseOptions): Database {
     }
   }
 
-  let closed: Promise<void> | undefined;
   return {
     query: <Row extends object>(sql: string, values?: readonly unknown[]) =>
       withConnection(async (ask) => (await ask(sql, values)) as Row[]),
     inTx,
     ping,
-    close: () => {
-      closed ??= pool.end();
-      return closed;
+    close: async () => {
+      if (!pool.ended) await pool.end();
     },
   };
 }
 
 type Ask = (sql: string, values?: readonly unknown[]) => Promise<object[]>;
-
-/** Whatever is not an answer of a living server leaves the connection in an unknown state. */
-function isLost(error: unknown): boolean {
-  return !(error instanceof pg.DatabaseError) || error.severity === 'FATAL';
-}
 
 const getTypeParser = ((oid: number, format?: 'text' | 'binary') =>
   oid === pg.types.builtins.INT8 && format !== 'binary'
@@ -179,6 +178,7 @@ export async function migrate(options: { url: string; schema: string; dir: strin
   await client.connect();
   try {
     const quiet = () => undefined;
+    const logger = { debug: quiet, info: quiet, warn: quiet, error: quiet };
     const migrations = await runner({
       dbClient: client,
       schema,
@@ -188,12 +188,7 @@ export async function migrate(options: { url: string; schema: string; dir: strin
       direction: 'up',
       singleTransaction: true,
       advisoryLockMode: 'wait',
-      logger: {
-        debug: quiet,
-        info: quiet,
-        warn: quiet,
-        error: (message: string) => log.error('database.migration_failed', { message }),
-      },
+      logger,
     });
     for (const { name } of migrations) log.info('database.migrated', { schema, migration: name });
   } finally {

@@ -15,11 +15,11 @@ export const pathOf = (method: DescMethod): string => `/${method.parent.typeName
 
 export function toMetadata(headers: Headers): Metadata {
   const metadata = new Metadata();
-  headers.forEach((value, name) => {
-    if (OF_THE_PROTOCOL.test(name) && name !== STATUS_DETAILS) return;
-    if (!name.endsWith('-bin')) return metadata.add(name, value);
-    for (const part of value.split(',')) metadata.add(name, Buffer.from(part.trim(), 'base64'));
-  });
+  for (const [name, value] of headers) {
+    if (OF_THE_PROTOCOL.test(name) && name !== STATUS_DETAILS) continue;
+    if (!name.endsWith('-bin')) metadata.add(name, value);
+    else for (const part of value.split(',')) metadata.add(name, Buffer.from(part.trim(), 'base64'));
+  }
   return metadata;
 }
 

@@ -1,22 +1,14 @@
-import {
-  create,
-  type DescFile,
-  type DescMessage,
-  type DescService,
-  fromBinary,
-  type MessageShape,
-  toBinary,
-} from '@bufbuild/protobuf';
+import { promisify } from 'node:util';
+import type { DescFile, DescMessage, DescService, MessageShape } from '@bufbuild/protobuf';
+import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import { FileDescriptorSetSchema } from '@bufbuild/protobuf/wkt';
+import type { ConnectRouter, Interceptor, MethodImplSpec } from '@connectrpc/connect';
 import {
   Code,
   ConnectError,
-  type ConnectRouter,
   createHandlerContext,
   createMethodImplSpec,
   createServiceImplSpec,
-  type Interceptor,
-  type MethodImplSpec,
 } from '@connectrpc/connect';
 import { invokeUnaryImplementation } from '@connectrpc/connect/protocol';
 import { setTrailerStatus } from '@connectrpc/connect/protocol-grpc';
@@ -55,28 +47,23 @@ export function createGrpcServer(options: {
     'grpc.max_send_message_length': maxMessageBytes,
   });
   const methods = collect(options.routes);
-  const services = [...new Set(methods.map(({ method }) => method.parent))];
-  for (const service of services) {
-    const own = methods.filter(({ method }) => method.parent === service);
+  for (const own of Map.groupBy(methods, ({ method }) => method.parent).values())
     server.addService(
       Object.fromEntries(own.map((spec) => [spec.method.name, definitionOf(spec)])),
       Object.fromEntries(own.map((spec) => [spec.method.name, hostUnary(spec, interceptors)])),
     );
-  }
+  const services = [...new Set(methods.map(({ method }) => method.parent))];
+  new ReflectionService(loadFileDescriptorSetFromBuffer(descriptorsOf(services))).addToServer(server);
   const health = new HealthImplementation();
   health.addToServer(server);
   const setHealth = (state: 'SERVING' | 'NOT_SERVING') => {
     for (const name of ['', ...services.map(({ typeName }) => typeName)]) health.setStatus(name, state);
   };
-  new ReflectionService(loadFileDescriptorSetFromBuffer(descriptorsOf(services))).addToServer(server);
 
   return {
     async start() {
-      const bound = await new Promise<number>((resolve, reject) =>
-        server.bindAsync(`${host}:${port}`, grpc.ServerCredentials.createInsecure(), (error, chosen) =>
-          error ? reject(error) : resolve(chosen),
-        ),
-      );
+      const bind = promisify<string, grpc.ServerCredentials, number>(server.bindAsync.bind(server));
+      const bound = await bind(`${host}:${port}`, grpc.ServerCredentials.createInsecure());
       setHealth('SERVING');
       log.info('grpc.listening', { host, port: bound });
       return bound;
@@ -84,7 +71,7 @@ export function createGrpcServer(options: {
     async stop(drainMs) {
       setHealth('NOT_SERVING');
       const timer = setTimeout(() => server.forceShutdown(), drainMs);
-      await new Promise<void>((resolve) => server.tryShutdown(() => resolve()));
+      await promisify(server.tryShutdown.bind(server))();
       clearTimeout(timer);
     },
   };
@@ -106,9 +93,8 @@ function collect(routes: (router: ConnectRouter) => void): UnarySpec[] {
   };
   routes(router);
   return specs.map((spec) => {
-    if (spec.kind !== 'unary')
-      throw new TypeError(`${pathOf(spec.method)} is a stream, which this server does not host`);
-    return spec;
+    if (spec.kind === 'unary') return spec;
+    throw new TypeError(`${pathOf(spec.method)} is a stream, which this server does not host`);
   });
 }
 

@@ -1,14 +1,7 @@
-import { fromBinary, type MessageShape, toBinary } from '@bufbuild/protobuf';
-import {
-  Code,
-  ConnectError,
-  createContextValues,
-  type Interceptor,
-  type Transport,
-  type UnaryRequest,
-  type UnaryResponse,
-} from '@connectrpc/connect';
-import type { DescMessage } from '@bufbuild/protobuf';
+import type { DescMessage, MessageShape } from '@bufbuild/protobuf';
+import { fromBinary, toBinary } from '@bufbuild/protobuf';
+import type { Interceptor, Transport, UnaryRequest, UnaryResponse } from '@connectrpc/connect';
+import { Code, ConnectError, createContextValues } from '@connectrpc/connect';
 import { runUnaryCall } from '@connectrpc/connect/protocol';
 import { findTrailerError } from '@connectrpc/connect/protocol-grpc';
 import * as grpc from '@grpc/grpc-js';
@@ -36,8 +29,8 @@ export function createGrpcTransport(options: {
     // After a long outage the first call must not wait for a back-off of minutes.
     'grpc.initial_reconnect_backoff_ms': 100,
     'grpc.max_reconnect_backoff_ms': 1000,
-    // A peer that vanished without a word is noticed within half a minute.
-    'grpc.keepalive_time_ms': 20_000,
+    // A peer that vanished without a word is noticed. Servers in other languages close a connection that is pinged more often.
+    'grpc.keepalive_time_ms': 30_000,
     'grpc.keepalive_timeout_ms': 5_000,
   });
 

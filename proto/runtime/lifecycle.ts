@@ -1,5 +1,5 @@
-import { createServer, type IncomingMessage, Server as HttpServer, type ServerResponse } from 'node:http';
-import type { AddressInfo, Server as NetServer } from 'node:net';
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { ConfigError, type Env } from './config.ts';
 import { createLog, type Log } from './log.ts';
 import { registry } from './metrics.ts';
@@ -65,7 +65,7 @@ function sendJson(response: ServerResponse, code: number, body: object): void {
 }
 
 /** Resolves with the port that was bound; rejects if it is taken. */
-export function listen(server: NetServer, port: number, host: string): Promise<number> {
+export function listen(server: Server, port: number, host: string): Promise<number> {
   return new Promise((resolve, reject) => {
     server.once('error', reject);
     server.listen(port, host, () => {
@@ -76,10 +76,9 @@ export function listen(server: NetServer, port: number, host: string): Promise<n
 }
 
 /** Stops accepting, lets what is in flight end for up to drainMs, then cuts it off. */
-export async function closeHttp(server: HttpServer | NetServer, drainMs: number): Promise<void> {
+export async function closeHttp(server: Server, drainMs: number): Promise<void> {
   if (!server.listening) return;
   const closed = new Promise<void>((resolve) => server.close(() => resolve()));
-  if (!(server instanceof HttpServer)) return closed;
   // A connection kept alive is idle only once its present answer has gone out, so it is looked at again and again.
   const idle = setInterval(() => server.closeIdleConnections(), 50);
   const force = setTimeout(() => server.closeAllConnections(), drainMs);

@@ -14,10 +14,10 @@ export interface Log {
   child(fields: Record<string, unknown>): Log;
 }
 
-/** Writes to stdout unless another destination is given. An Error in the field `err` is printed without its input's values. */
+/** A level of pino's, else info. Writes to stdout unless another destination is given. An Error in the field `err` is printed without its input's values. */
 export function createLog(service: string, level: string, destination?: { write(line: string): void }): Log {
   const options = {
-    level,
+    level: level in pino.levels.values ? level : 'info',
     base: { service },
     messageKey: 'event',
     timestamp: pino.stdTimeFunctions.isoTime,

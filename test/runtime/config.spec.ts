@@ -5,15 +5,18 @@ import path from 'node:path';
 import { inspect } from 'node:util';
 import { z } from 'zod';
 import {
-  callers,
   ConfigError,
+  callers,
+  DEVELOPMENT_MARK,
   type Env,
   flag,
   integer,
+  isLoopback,
   keyRing,
   milliseconds,
   parseConfig,
   port,
+  refuseDevelopmentSecrets,
   Secret,
   secret,
   secretNames,
@@ -137,5 +140,31 @@ describe('the configuration', () => {
       .refine(({ A, B }) => A ?? B, { path: ['A'], message: 'or B must be set' });
     assert.deepEqual(problemsOf(schema, {}), ['A or B must be set']);
     assert.deepEqual(problemsOf(schema, { B: 'x' }), []);
+  });
+
+  it('R33 knows which addresses are on this machine', () => {
+    for (const address of ['127.0.0.1:50051', 'localhost:1', 'http://localhost', 'https://127.1.2.3/x', '[::1]:1'])
+      assert(isLoopback(address), address);
+    for (const address of ['core:50051', '10.0.0.1', '127.0.0.1.example', 'http://localhost.example', '0.0.0.0:1', ''])
+      assert(!isLoopback(address), address);
+  });
+
+  it('R34 refuses the secrets of development by value, as text, as key and from a file', () => {
+    const schema = z.object({ PASSWORD: secret(), KEYS: keyRing(), TOKENS: callers().optional(), NAME: text() });
+    const key = `dev:${Buffer.from(DEVELOPMENT_MARK.repeat(2)).toString('base64')}`;
+    const refused = (env: Env) => {
+      try {
+        refuseDevelopmentSecrets(schema, env);
+      } catch (error) {
+        assert(error instanceof ConfigError);
+        return error.problems.map((problem) => problem.split(' ')[0]);
+      }
+      return [];
+    };
+    const own = { PASSWORD: 'own', KEYS: `a:${KEY}`, TOKENS: `a:reader:${CALLER_SECRET}`, NAME: DEVELOPMENT_MARK };
+    assert.deepEqual(refused(own), []);
+    assert.deepEqual(refused({ ...own, KEYS: `a:${KEY},${key}` }), ['KEYS']);
+    assert.deepEqual(refused({ ...own, PASSWORD: '', PASSWORD_FILE: file(`${DEVELOPMENT_MARK}-x`) }), ['PASSWORD']);
+    assert.deepEqual(refused({ ...own, TOKENS: `a:reader:${DEVELOPMENT_MARK}-${CALLER_SECRET}` }), ['TOKENS']);
   });
 });

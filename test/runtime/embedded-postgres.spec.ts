@@ -150,7 +150,7 @@ describe('embedded PostgreSQL', function () {
     await ask(urls.core, 'select 1');
   });
 
-  it('works for an ordinary user, in a folder with a long name', async function () {
+  it('works for an ordinary user, in a folder with a long name', async () => {
     dataDir = path.join(dataDir, 'a-folder-with-a-long-name'.repeat(4));
     fs.mkdirSync(dataDir, { recursive: true });
     if (isRoot) fs.chownSync(dataDir, NOBODY, NOBODY);

@@ -2,10 +2,9 @@ import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import http from 'node:http';
-import net from 'node:net';
 import path from 'node:path';
-import { counter } from '../../proto/runtime/metrics.ts';
 import { closeHttp, createAdminServer, type HealthReport, listen } from '../../proto/runtime/lifecycle.ts';
+import { counter } from '../../proto/runtime/metrics.ts';
 import { eventually } from '../support/eventually.ts';
 import { quietLog } from '../support/log.ts';
 
@@ -69,7 +68,7 @@ describe('R38 a service process', () => {
   });
 
   it('exits 1 when it cannot start, and says why', async () => {
-    const taken = net.createServer();
+    const taken = http.createServer();
     const port = await listen(taken, 0, '127.0.0.1');
     const { line, exit } = run({ PORT: String(port) });
     const { alert, err } = await line('service_failed');

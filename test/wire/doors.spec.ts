@@ -63,7 +63,7 @@ for (const carrier of carriers) {
       const desk = await enter(secretOf('desk'));
       assert.equal((await desk.getTransaction({})).transaction?.id, 'desk');
       await refused(desk.voidTransaction({}), Code.PermissionDenied, 'ROLE_NOT_ALLOWED');
-      const line = log.lines.find(({ event, caller }) => event === 'rpc.refused' && caller === 'desk');
+      const line = log.lines.find(({ event, caller }) => event === 'door.refused' && caller === 'desk');
       assert.equal(line?.method, 'VoidTransaction');
     });
 

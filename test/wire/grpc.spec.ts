@@ -167,7 +167,9 @@ describe('a gRPC server', () => {
     stream.write({ fileContainingSymbol: 'payments.v1.PaymentsService' });
     stream.write({ listServices: '' });
     stream.end();
-    const [described, listed] = await Array.fromAsync(stream);
+    const answers: object[] = [];
+    for await (const answer of stream) answers.push(answer);
+    const [described, listed] = answers;
     assert.match(JSON.stringify(listed), /payments\.v1\.PaymentsService/);
     assert.match(JSON.stringify(described), /fileDescriptorResponse/);
   });

@@ -1,0 +1,222 @@
+import assert from 'node:assert/strict';
+import { randomUUID } from 'node:crypto';
+import { create, type MessageInitShape } from '@bufbuild/protobuf';
+import { type Client, createClient, createRouterTransport, type Interceptor } from '@connectrpc/connect';
+import { type Connector, createConnector } from '../../connector.ts';
+import {
+  type GetTransactionResponse,
+  PaymentsService,
+  type ReportOutcomeResponse,
+} from '../../proto/gen/payments/v1/payments_service_pb.js';
+import {
+  ProcessorService,
+  type VerifyAccountRequest,
+  VerifyAccountResponseSchema,
+} from '../../proto/gen/processor/v1/processor_pb.js';
+import { actAs, type Role } from '../../proto/runtime/callers.ts';
+import { createDatabase, type Database } from '../../proto/runtime/database.ts';
+import { createEngine, type Engine } from '../engine/engine.ts';
+import type { Fault, Method, OutcomeInit } from '../engine/fault.ts';
+import type { ConnectOptions, PaymentOptions } from '../wix/requests.ts';
+import { createWix, type Merchant, type Payment, type Wix } from '../wix/wix.ts';
+import { KEYS, QUICK } from './core.ts';
+import { freshDatabase } from './database.ts';
+import { assertKept } from './judge.ts';
+import { quietLog } from './log.ts';
+
+// The stage of the stories: the whole connector in one process, over a real database, between the simulated Wix and the simulated
+// engine. Wix comes over HTTP, as it does in life.
+
+/** Sets a stage for all stories of one `describe`, and judges each of them when it is over. Filled before the first one begins. */
+export function useStage(
+  options: { env?: Record<string, string>; judge?: (stage: Stage) => Promise<void> } = {},
+): Stage {
+  const { env, judge = assertKept } = options;
+  const stage = {} as Stage;
+  before(() => setStage(stage, env));
+  afterEach(() => {
+    stage.heal();
+    return judge(stage);
+  });
+  after(() => stage.stop());
+  return stage;
+}
+
+const ENV = {
+  ...KEYS,
+  ...QUICK,
+  WIX_USER_AGENT: 'stories/1.0',
+  EVENT_DELAY_MS: '20',
+  GATEWAY_PORT: '0',
+  GATEWAY_ADMIN_PORT: '0',
+  RELAY_PORT: '0',
+  DRAIN_MS: '500',
+};
+
+/** What the engine says of an account; undefined: what it decides by itself. */
+type Verdict = (request: VerifyAccountRequest) => MessageInitShape<typeof VerifyAccountResponseSchema> | undefined;
+
+export interface Stage {
+  readonly wix: Wix;
+  readonly engine: Engine;
+  /** The engine's port, for what happens at the engine alone. */
+  readonly processor: Client<typeof ProcessorService>;
+  readonly connector: Connector;
+  readonly gatewayUrl: string;
+  /** The core's schema. */
+  readonly db: Database;
+  readonly url: string;
+  readonly log: ReturnType<typeof quietLog>;
+  readonly merchant: Merchant;
+  verdict: Verdict | undefined;
+  /** Another merchant that is connected, with an account of its own. */
+  connect(options?: ConnectOptions): Promise<Merchant>;
+  /** A payment to the merchant. */
+  pay(options?: PaymentOptions): Promise<Payment>;
+  as(name: string, role: Role): Client<typeof PaymentsService>;
+  find(payment: Payment): Promise<GetTransactionResponse>;
+  /** Reports an outcome of a payment's newest operation of this kind, as the engine or as an operator who gives a reason. */
+  report(payment: Payment, kind: Kind, outcome: OutcomeInit, overrideReason?: string): Promise<ReportOutcomeResponse>;
+  /** What happened to a payment by its events, those included that Wix never gets. */
+  happened(payment: { wixTransactionId: string }): Promise<string[]>;
+  /** The names of the alerts about a payment. */
+  alerts(payment: Payment): string[];
+  /** The event that tells Wix of this, once it has come. */
+  told(payment: { wixTransactionId: string }, kind: string, reasonCode?: number): ReturnType<Wix['eventFor']>;
+  /** Minor units that the engine has taken from the buyer and not returned. */
+  charged(payment: Payment): bigint;
+  /** How often the engine was sent an order of this kind. */
+  sends(payment: Payment, kind: Kind): number;
+  /** Spoils the next call of one method to the engine. */
+  once(method: Method, fault: Fault): void;
+  /** Spoils every call of one method to the engine, until it is healed. */
+  always(method: Method, fault: Fault): void;
+  /** Lets calls of one method wait at the engine's door until they are released; what they are told then may be given. */
+  hold(method: Method, fault?: Fault): { readonly reached: Promise<void>; release(): void };
+  heal(): void;
+  stop(): Promise<void>;
+}
+
+export type Kind = 'authorize' | 'capture' | 'void' | 'refund' | 'reversal';
+
+/** `env` overrides the quick configuration. */
+async function setStage(stage: Stage, env: Record<string, string> = {}): Promise<void> {
+  const log = quietLog();
+  const url = await freshDatabase();
+  const wix = createWix({ log });
+  const engine = createEngine({ data: ':memory:', log, pendingMs: 200 });
+  const script: Interceptor = (next) => async (request) => {
+    const response = await next(request);
+    const told =
+      request.method.name === 'VerifyAccount' ? stage.verdict?.(request.message as VerifyAccountRequest) : undefined;
+    return told && !response.stream ? { ...response, message: create(VerifyAccountResponseSchema, told) } : response;
+  };
+  const processor = createRouterTransport((router) => engine.routes(router), { router: { interceptors: [script] } });
+  const connector = await createConnector(
+    {
+      ...ENV,
+      DATABASE_URL: url,
+      WIX_API_URL: await wix.start(),
+      WIX_PUBLIC_KEY: wix.publicKeyPem,
+      WIX_APP_ID: wix.appId,
+      WIX_APP_SECRET: wix.appSecret,
+      ...env,
+    },
+    { processor, log: () => log },
+  );
+  await connector.start();
+  const { core, gateway } = connector;
+  const as = (name: string, role: Role) => {
+    const interceptors = [...core.interceptors, actAs({ name, role })];
+    return createClient(PaymentsService, createRouterTransport(core.routes, { router: { interceptors } }));
+  };
+  engine.reportTo = as('engine', 'engine');
+  engine.start();
+  const db = createDatabase({ url, schema: 'core', poolSize: 2, log });
+  const gatewayUrl = `http://127.0.0.1:${gateway.port}`;
+
+  const operationsOf = (payment: Payment, kind: Kind) =>
+    db.query<{ id: string }>(
+      `select operations.id from operations join transactions on transactions.id = transaction_id
+       where external_id = $1 and kind = $2 order by operations.created_at`,
+      [payment.wixTransactionId, kind],
+    );
+
+  Object.assign(stage, {
+    ...{ wix, engine, connector, gatewayUrl, db, url, log, as },
+    processor: createClient(ProcessorService, processor),
+    verdict: undefined,
+    connect: async (options) => {
+      const credentials = { api_key: 'test', account_ref: randomUUID() };
+      const merchant = await wix.connect(gatewayUrl, { credentials, ...options });
+      assert.ok(merchant.accountId, `the merchant was not connected: ${merchant.answer.text}`);
+      return merchant;
+    },
+    pay: (options) => wix.pay(stage.merchant, options),
+    find: ({ wixTransactionId: value }) =>
+      as('viewer', 'reader').getTransaction({ key: { case: 'externalId', value } }),
+    report: async (payment, kind, outcome, overrideReason) => {
+      const requestId = (await operationsOf(payment, kind)).at(-1)?.id ?? '';
+      return overrideReason === undefined
+        ? as('engine', 'engine').reportOutcome({ requestId, outcome })
+        : as('ada', 'operator').reportOutcome({ requestId, outcome, override: true, overrideReason });
+    },
+    happened: async ({ wixTransactionId }) => {
+      const rows = await db.query<{ type: string }>(
+        `select type from outbox join transactions on transactions.id = transaction_id
+         where external_id = $1 order by outbox.sequence`,
+        [wixTransactionId],
+      );
+      return rows.map(({ type }) => type);
+    },
+    alerts: ({ pluginTransactionId }) =>
+      log.lines
+        .filter(({ alert, transactionId }) => alert !== undefined && transactionId === pluginTransactionId)
+        .map(({ alert }) => String(alert)),
+    told: ({ wixTransactionId }, kind, reasonCode) =>
+      wix.eventFor(wixTransactionId, (event) => event.kind === kind && event.body.reasonCode === reasonCode),
+    charged: ({ pluginTransactionId }) => engine.books.charged(pluginTransactionId),
+    sends: ({ pluginTransactionId }, kind) =>
+      engine.books
+        .operations(pluginTransactionId)
+        .filter((entry) => entry.kind === kind)
+        .reduce((sum, { requestId }) => sum + engine.books.calls(requestId), 0),
+    once: (method, fault) => {
+      engine.fault = (called) => {
+        if (called !== method) return undefined;
+        engine.fault = undefined;
+        return fault;
+      };
+    },
+    always: (method, fault) => {
+      const before = engine.fault;
+      engine.fault = (called, ...rest) => (called === method ? fault : before?.(called, ...rest));
+    },
+    hold: (method, fault) => {
+      const reached = Promise.withResolvers<void>();
+      const released = Promise.withResolvers<void>();
+      engine.fault = async (called) => {
+        if (called !== method) return undefined;
+        reached.resolve();
+        await released.promise;
+        return fault;
+      };
+      const release = () => {
+        engine.fault = undefined;
+        released.resolve();
+      };
+      return { reached: reached.promise, release };
+    },
+    heal: () => {
+      engine.fault = undefined;
+      stage.verdict = undefined;
+    },
+    stop: async () => {
+      await connector.stop();
+      await engine.stop();
+      await wix.stop();
+      await db.close();
+    },
+  } satisfies Omit<Stage, 'merchant'>);
+  Object.assign(stage, { merchant: await stage.connect() });
+}
