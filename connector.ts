@@ -66,7 +66,9 @@ export async function createConnector(
 
   const inOrder: Service[] = [relay, core, gateway];
   async function stop(): Promise<void> {
-    for (const service of inOrder.toReversed()) await service.stop();
+    // One drain for all, so that the whole ends within its time (R38).
+    const end = performance.now() + config.DRAIN_MS;
+    for (const service of inOrder.toReversed()) await service.stop(Math.max(0, end - performance.now()));
     await postgres?.stop();
   }
   async function start(): Promise<void> {
@@ -99,12 +101,14 @@ async function fromEnvironment(env: Env): Promise<Service> {
     });
   const { PROCESSOR_URL, PROCESSOR_TOKEN, PROCESSOR_TIMEOUT_MS, LOG_LEVEL } = parseConfig(whole, env);
   refuseDevelopmentSecrets(whole, env);
+  const log = (service: string) => createLog(service, LOG_LEVEL);
+  if (!isLoopback(PROCESSOR_URL)) log('core').warn('processor.plaintext', { url: PROCESSOR_URL });
   const processor = createGrpcTransport({
     url: PROCESSOR_URL,
     interceptors: [withToken(PROCESSOR_TOKEN)],
     defaultTimeoutMs: PROCESSOR_TIMEOUT_MS,
   });
-  const connector = await createConnector(env, { processor, log: (service) => createLog(service, LOG_LEVEL) });
+  const connector = await createConnector(env, { processor, log });
   const stop = async () => {
     await connector.stop();
     processor.close();

@@ -134,7 +134,8 @@ function newTransaction(
     externalMerchantId: request.externalMerchantId || null,
     accountId,
     mode,
-    currency: request.currency || null,
+    // What no currency can be is not kept; the payment is declined for it.
+    currency: request.currency.length > 10 ? null : request.currency || null,
     requestedAmount: request.amount ?? null,
     paymentMethod: request.paymentMethod,
     authorizeOnly: request.authorizeOnly,

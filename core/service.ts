@@ -67,9 +67,10 @@ export function createCore(
       interceptors: [...interceptors, requireToken(tokens, ALLOWED, log)],
       log,
     });
+  let isStopping = false;
   const health = () =>
     db.ping().then(
-      () => ({ ready: true }),
+      () => ({ ready: !isStopping }),
       () => ({ ready: false, detail: { database: 'unreachable' } }),
     );
   const admin = createAdminServer({ host: config.CORE_HOST, port: config.CORE_HTTP_PORT, health, log });
@@ -89,10 +90,13 @@ export function createCore(
       grpcPort = await grpc?.start();
       log.info('core.started', { grpcPort });
     },
-    async stop() {
-      await grpc?.stop(config.DRAIN_MS);
+    async stop(drainMs = config.DRAIN_MS) {
+      isStopping = true;
+      const end = performance.now() + drainMs;
+      await grpc?.stop(drainMs);
       await loops.reconciler?.stop();
-      await Promise.all([calls.drain(config.DRAIN_MS), chases.drain(config.DRAIN_MS)]);
+      const leftMs = Math.max(0, end - performance.now());
+      await Promise.all([calls.drain(leftMs), chases.drain(leftMs)]);
       // What was just decided is still told.
       await loops.publisher?.stop();
       await publishOutbox(core, deps.events).catch(() => 0);

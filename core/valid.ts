@@ -42,13 +42,13 @@ function refusal({ reason, errorCode, message }: Refusal): void {
 export function validConnect(request: ConnectMerchantAccountRequest): Credentials {
   const { credentials } = request;
   length(request.externalMerchantId, 'external_merchant_id', 1, 200);
-  length(request.country, 'country', 0, 10);
-  length(request.currency, 'currency', 0, 10);
+  length(request.country, 'country', 0, 1000);
+  length(request.currency, 'currency', 0, 1000);
   if (!credentials)
     throw rpcError(Code.InvalidArgument, 'INVALID_ARGUMENT', 'credentials is missing', { field: 'credentials' });
   const entries = Object.entries(credentials.values);
   demand(entries.length <= 100, 'credentials', 'must have at most 100 entries');
-  demand(entries.join().length <= 32_768, 'credentials', 'must have at most 32 KiB');
+  demand(entries.flat().join('').length <= 32_768, 'credentials', 'must have at most 32 KiB');
   return credentials;
 }
 
@@ -57,7 +57,7 @@ export function validCreate(request: CreateTransactionRequest): void {
   length(request.externalId, 'external_id', 1, 200);
   length(request.externalMerchantId, 'external_merchant_id', isComplete ? 1 : 0, 200);
   length(request.paymentMethod, 'payment_method', 0, 200);
-  length(request.currency, 'currency', isComplete ? 1 : 0, 10);
+  length(request.currency, 'currency', isComplete ? 1 : 0, 200);
   amount(request.amount, 'amount');
   demand(!isComplete || request.amount !== undefined, 'amount', 'is missing');
   demand(!isComplete || request.merchantCredentials !== undefined, 'merchant_credentials', 'is missing');

@@ -8,7 +8,6 @@ import {
   port,
   secret,
   text,
-  url,
 } from '../proto/runtime/config.ts';
 import { readPublicKeys } from './verify-wix-signature.ts';
 
@@ -19,7 +18,6 @@ export const gatewayConfig = z.object({
   GATEWAY_HOST: text().default('127.0.0.1'),
   GATEWAY_PORT: port(8080),
   GATEWAY_ADMIN_PORT: port(8081),
-  PUBLIC_URL: url('http:', 'https:').default('http://localhost:8080'),
   WIX_PUBLIC_KEY: text().transform((pem, context) => {
     try {
       return readPublicKeys(pem);

@@ -1,7 +1,7 @@
 import { createClient } from '@connectrpc/connect';
 import { PaymentsService } from '../proto/gen/payments/v1/payments_service_pb.js';
 import { withToken } from '../proto/runtime/callers.ts';
-import { parseConfig, secretNames } from '../proto/runtime/config.ts';
+import { isLoopback, parseConfig, refuseDevelopmentSecrets, secretNames } from '../proto/runtime/config.ts';
 import { createGrpcTransport } from '../proto/runtime/grpc-transport.ts';
 import { runMain } from '../proto/runtime/lifecycle.ts';
 import { createLog } from '../proto/runtime/log.ts';
@@ -12,7 +12,9 @@ runMain(
   'gateway',
   async (env) => {
     const config = parseConfig(standaloneConfig, env);
+    refuseDevelopmentSecrets(standaloneConfig, env);
     const log = createLog('gateway', config.LOG_LEVEL);
+    if (!isLoopback(config.CORE_URL)) log.warn('core.plaintext', { url: config.CORE_URL });
     const core = createGrpcTransport({
       url: config.CORE_URL,
       interceptors: [withToken(config.CORE_TOKEN)],

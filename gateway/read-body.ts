@@ -17,8 +17,7 @@ export function createBodyReader(allBytesMax: number): ReadBody {
     const chunks: Buffer[] = [];
     let bytes = 0;
     try {
-      // The socket must outlive a body that is given up, to carry the answer.
-      for await (const chunk of request.iterator({ destroyOnReturn: false })) {
+      for await (const chunk of request) {
         bytes += chunk.length;
         allBytes += chunk.length;
         if (bytes > BODY_BYTES_MAX) throw new Unanswered(413, 'body too large');

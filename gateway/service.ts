@@ -75,22 +75,19 @@ export function createGateway(
 
   async function start(): Promise<void> {
     const adminPort = await admin.start();
-    const port = await listen(server, config.GATEWAY_PORT, config.GATEWAY_HOST).catch(async (error: unknown) => {
-      await admin.stop();
-      throw error;
-    });
+    const port = await listen(server, config.GATEWAY_PORT, config.GATEWAY_HOST);
     ports = { port, adminPort };
     log.info('gateway.listening', { port, adminPort });
   }
 
-  async function stop(): Promise<void> {
-    await closeHttp(server, config.DRAIN_MS);
+  async function stop(drainMs: number): Promise<void> {
+    await closeHttp(server, drainMs);
     await admin.stop();
   }
 
   return {
     start,
-    stop: () => (stopped ??= stop()),
+    stop: (drainMs = config.DRAIN_MS) => (stopped ??= stop(drainMs)),
     get port() {
       return ports.port;
     },

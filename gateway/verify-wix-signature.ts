@@ -22,7 +22,7 @@ export function createSignatureVerifier(
   now: () => Date = () => new Date(),
 ): VerifyWixSignature {
   return async (header) => {
-    if (!header) throw new Unanswered(401, 'no Digest header');
+    if (!header.startsWith(PREFIX)) throw new Unanswered(401, 'no Digest header');
     const payload = await verifyToken(header.slice(PREFIX.length), keys, now());
     const { data } = claims.safeParse(payload);
     if (!data) throw new Unanswered(401, 'no SHA256 claim');

@@ -44,7 +44,7 @@ const TRANSACTION_EVENTS: Readonly<Record<string, Subject>> = {
 /** What Wix was told of the payment's end: nothing yet, a final event that is on its way, or that event. */
 type Told = 'nothing' | 'coming' | Final;
 
-/** `send` is in its turn: a transaction event after the transaction events before it, an operation's after all events before it. */
+/** What becomes of a delivery that is waiting; of several to send, the first goes. */
 type Verdict = 'send' | 'wait' | Move['state'];
 
 // biome-ignore format: a table reads better in columns
@@ -53,15 +53,6 @@ const VERDICTS: Readonly<Record<Subject, Readonly<Record<Told, Verdict>>>> = {
   approved:  { nothing: 'send', coming: 'send',       approved: 'held',       declined: 'held' },
   declined:  { nothing: 'send', coming: 'send',       approved: 'held',       declined: 'held' },
   operation: { nothing: 'wait', coming: 'wait',       approved: 'send',       declined: 'not_for_wix' },
-};
-
-const OPEN: Readonly<Record<DeliveryState, boolean>> = {
-  waiting: true,
-  parked: true,
-  held: true,
-  delivered: false,
-  superseded: false,
-  not_for_wix: false,
 };
 
 /**
@@ -84,15 +75,11 @@ export function planDeliveries(cursor: Cursor, deliveries: readonly Delivery[]):
   let next: Delivery | undefined;
   let doneThrough = cursor.doneThrough;
   let openBefore = false;
-  let transactionEventOpenBefore = false;
   for (const delivery of free) {
-    const subject = subjectOf(delivery);
-    const verdict = OPEN[delivery.state] ? VERDICTS[subject][told] : undefined;
+    const verdict = delivery.state === 'waiting' ? VERDICTS[subjectOf(delivery)][told] : undefined;
+    if (verdict === 'send') next ??= delivery;
     if (verdict === 'send' || verdict === 'wait') {
-      const inTurn = subject === 'operation' ? !openBefore : !transactionEventOpenBefore;
-      if (verdict === 'send' && inTurn) next ??= delivery;
       openBefore = true;
-      transactionEventOpenBefore ||= subject !== 'operation';
       continue;
     }
     if (verdict) moves.push({ eventId: delivery.eventId, state: verdict });

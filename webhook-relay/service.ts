@@ -34,7 +34,7 @@ export function createRelay(config: RelayConfig, { log }: { log: Log }): Relay {
   const deliverer = createDeliverer({ db, keys, wix: createWixClient(config), log, concurrency });
   const health = async () => {
     await db.ping();
-    return { ready: true };
+    return { ready: !stopping.signal.aborted };
   };
   const admin = createAdminServer({ host: config.RELAY_HOST, port: config.RELAY_PORT, health, log });
   const stopping = new AbortController();
@@ -63,9 +63,9 @@ export function createRelay(config: RelayConfig, { log }: { log: Log }): Relay {
     void sleep(delayMs, stopping.signal).then(deliverer.wake);
   }
 
-  async function stop(): Promise<void> {
+  async function stop(drainMs = config.DRAIN_MS): Promise<void> {
     stopping.abort();
-    await Promise.all([deliverer.stop(config.DRAIN_MS), sweeping?.stop()]);
+    await Promise.all([deliverer.stop(drainMs), sweeping?.stop()]);
     await admin.stop();
     await db.close();
   }

@@ -264,7 +264,7 @@ export async function listUnread(
   return db.query(
     `select event_id as "eventId", transaction_id as "transactionId", sequence, type, message as value
      from deliveries
-     where state = 'held' and message is not null
+     where message is not null
      order by transaction_id, sequence`,
   );
 }

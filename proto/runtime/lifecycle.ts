@@ -11,8 +11,8 @@ const FORCE_AFTER_MS = 10_000;
 
 export interface Service {
   start(): Promise<void>;
-  /** May be called more than once. */
-  stop(): Promise<void>;
+  /** Ends in order: what is in flight has `drainMs` (its own DRAIN_MS by default). May be called more than once. */
+  stop(drainMs?: number): Promise<void>;
 }
 
 export interface HealthReport {

@@ -186,7 +186,7 @@ describe('R38 stopping the gateway', () => {
   it('does not wait for connections that are idle', async () => {
     const { gateway } = await startSlow();
     const client = connect(gateway.port);
-    client.send(headOf('void-transaction', { Digest: digestOf(bytesOf('{}')), 'Content-Length': '2' }) + '{}');
+    client.send(`${headOf('void-transaction', { Digest: digestOf(bytesOf('{}')), 'Content-Length': '2' })}{}`);
     await new Promise((resolve) => client.socket.once('data', resolve));
     await gateway.stop();
     assert.match(await client.closed, /^HTTP\/1\.1 200 /);

@@ -31,7 +31,6 @@ describe('the configuration of the gateway', () => {
       GATEWAY_HOST: '127.0.0.1',
       GATEWAY_PORT: 8080,
       GATEWAY_ADMIN_PORT: 8081,
-      PUBLIC_URL: 'http://localhost:8080',
       CORE_URL: '127.0.0.1:50051',
       CORE_DEADLINE_MS: 10_000,
       ANSWER_BUDGET_MS: 8_000,

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { sweep } from '../../webhook-relay/sweep.ts';
+import { freshDatabase } from '../support/database.ts';
 import { APP_SECRET, type Kit, newPayment, openKit } from './relay-kit.ts';
 import type { Reply, SubmittedEvent } from './scripted-wix.ts';
 
@@ -10,9 +11,13 @@ function gate(): { opened: Promise<void>; open(): void } {
 }
 
 describe('delivering events', () => {
+  let url: string;
   let kit: Kit;
+  before(async () => {
+    url = await freshDatabase();
+  });
   beforeEach(async () => {
-    kit = await openKit();
+    kit = await openKit(url);
   });
   afterEach(async () => {
     await kit.close();
@@ -119,6 +124,16 @@ describe('delivering events', () => {
     assert.ok(kit.wix.inFlight.max <= 8);
   });
 
+  it('passes over a payment whose row is locked', async () => {
+    const [locked, free] = [newPayment()('TRANSACTION_APPROVED'), newPayment()('TRANSACTION_APPROVED')];
+    await kit.receive(locked, free);
+    await kit.db.inTx(async (tx) => {
+      await tx.query('select 1 from transactions where transaction_id = $1 for update', [locked.transactionId]);
+      await kit.deliver();
+    });
+    assert.deepEqual([kit.toldOf(locked), kit.toldOf(free)], [[], ['transaction']]);
+  });
+
   it('delivers each event once although several relays deliver', async () => {
     const payments = Array.from({ length: 30 }, () => newPayment());
     const events = payments.flatMap((next) => [
@@ -210,7 +225,28 @@ describe('delivering events', () => {
         when (new.claimed_until is not null) execute function relay.lose()`);
       await kit.deliverer.runOnce();
       await kit.deliverer.settled();
+      await kit.db.query('drop function relay.lose cascade');
       assert.equal(kit.wix.tokenRequests.length, 0);
+    });
+
+    it('never wakes: a final event that came meanwhile supersedes what it was sending', async () => {
+      const next = newPayment();
+      const [pending, approved] = [next('TRANSACTION_PENDING'), next('TRANSACTION_APPROVED')];
+      const { reached, note } = arrived(1);
+      kit.wix.answerEvent(({ body }) => {
+        note();
+        return /5009/.test(body) ? 'hang' : {};
+      });
+      await kit.receive(pending);
+      const dead = kit.anotherDeliverer();
+      await dead.runOnce();
+      await reached;
+      await kit.receive(approved);
+      await dead.stop(0);
+      await expireLease();
+      await kit.deliver();
+      assert.deepEqual(kit.toldOf(pending), ['transaction 5009', 'transaction']);
+      assert.deepEqual(await kit.states(pending), ['1:superseded', '2:delivered']);
     });
 
     it('has the final event told once more when its pending event went out after it', async () => {

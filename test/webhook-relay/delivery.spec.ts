@@ -67,7 +67,13 @@ describe('the order in which Wix hears of a payment', () => {
     ['R27 not while the final event may not go: something before it is missing', START, '1P 3A', 'send 1, done 0, gap'],
     ['R27 not while the final event may not go: something before it is held', START, '1P 2O! 3A', 'send 1, done 0'],
     [
-      'R27 a pending event after a final one is superseded',
+      'R27 a pending event after an approval is superseded',
+      START,
+      '1A+ 2P',
+      'send nothing, 2 superseded, done 2, approved',
+    ],
+    [
+      'R27 a pending event after a decline is superseded',
       START,
       '1D+ 2P',
       'send nothing, 2 superseded, done 2, declined',

@@ -4,11 +4,12 @@ import { create, toBinary } from '@bufbuild/protobuf';
 import { type Event, type Event_Type, EventSchema } from '../../proto/gen/payments/v1/event_pb.js';
 import type { Mode } from '../../proto/gen/payments/v1/merchant_account_pb.js';
 import { CredentialsOnFileSchema } from '../../proto/gen/payments/v1/outcome_pb.js';
-import type { Reason } from '../../proto/gen/payments/v1/reason_pb.js';
+import { Reason } from '../../proto/gen/payments/v1/reason_pb.js';
 import { signMessage } from '../../proto/runtime/event-bus.ts';
 import { createKeyRing } from '../../proto/runtime/seal.ts';
 import { createReceiver } from '../../webhook-relay/receive.ts';
 import { sweep } from '../../webhook-relay/sweep.ts';
+import { freshDatabase } from '../support/database.ts';
 import { KEYS, KEYS_TEXT, type Kit, messageOf, newPayment, openKit } from './relay-kit.ts';
 
 const NEW_KEY = `k2:${Buffer.alloc(32, 2).toString('base64')}`;
@@ -16,7 +17,7 @@ const NEW_KEY = `k2:${Buffer.alloc(32, 2).toString('base64')}`;
 describe('receiving events', () => {
   let kit: Kit;
   before(async () => {
-    kit = await openKit();
+    kit = await openKit(await freshDatabase());
   });
   after(() => kit.close());
 
@@ -44,6 +45,17 @@ describe('receiving events', () => {
     await kit.deliver();
     assert.deepEqual(kit.toldOf(approved), ['transaction', 'capture']);
     assert.deepEqual(await kit.states(approved), ['1:delivered', '2:delivered']);
+  });
+
+  it('R26 R28 drops a copy of what was told, also while the cursor lies below it and whatever the copy says', async () => {
+    const next = newPayment();
+    const [refused, pending] = [next('REFUND_FAILED'), next('TRANSACTION_PENDING')];
+    await kit.receive(refused, pending);
+    await kit.deliver();
+    await kit.receive(refused, { ...pending, reason: Reason.PENDING_FRAUDULENT_TRANSACTION });
+    await kit.deliver();
+    assert.deepEqual(kit.toldOf(pending), ['transaction 5009']);
+    assert.deepEqual(await kit.states(pending), ['1:waiting', '2:delivered']);
   });
 
   it('R30 drops an old batch that a publisher sends again after newer ones', async () => {

@@ -9,7 +9,6 @@ import { createKeyRing, type KeyRing } from '../../proto/runtime/seal.ts';
 import { createDeliverer, type Deliverer } from '../../webhook-relay/deliver.ts';
 import { createReceiver, type Receiver } from '../../webhook-relay/receive.ts';
 import { createWixClient } from '../../webhook-relay/wix-client.ts';
-import { freshDatabase } from '../support/database.ts';
 import { quietLog } from '../support/log.ts';
 import { type ScriptedWix, startScriptedWix } from './scripted-wix.ts';
 
@@ -30,7 +29,6 @@ export interface AttemptRow {
 }
 
 export interface Kit {
-  readonly url: string;
   readonly db: Database;
   readonly wix: ScriptedWix;
   readonly log: ReturnType<typeof quietLog>;
@@ -47,15 +45,16 @@ export interface Kit {
   toldOf(event: Pick<Event, 'externalId'>): string[];
   attemptsOf(event: Pick<Event, 'id'>): Promise<AttemptRow[]>;
   alerts(): string[];
-  /** Another deliverer of the same database. */
-  anotherDeliverer(): Deliverer;
+  /** Another deliverer of the same database; timeoutMs is that of each call. */
+  anotherDeliverer(timeoutMs?: number): Deliverer;
   close(): Promise<void>;
 }
 
-export async function openKit(options: { timeoutMs?: number } = {}): Promise<Kit> {
-  const url = await freshDatabase();
+/** On an emptied database. */
+export async function openKit(url: string): Promise<Kit> {
   const log = quietLog();
   const db = createDatabase({ url, schema: 'relay', log });
+  await db.query('truncate transactions, deliveries, attempts, rejected_messages');
   const wix = await startScriptedWix();
   const config = {
     WIX_API_URL: wix.url,
@@ -63,12 +62,11 @@ export async function openKit(options: { timeoutMs?: number } = {}): Promise<Kit
     WIX_APP_SECRET: new Secret(APP_SECRET),
     WIX_USER_AGENT: 'harbor-pay/1.4.0',
   };
-  const client = createWixClient(config, options.timeoutMs);
-  const anotherDeliverer = () => createDeliverer({ db, keys: KEYS, wix: client, log, concurrency: 8, random: () => 1 });
+  const anotherDeliverer = (timeoutMs?: number) =>
+    createDeliverer({ db, keys: KEYS, wix: createWixClient(config, timeoutMs), log, concurrency: 8, random: () => 1 });
   const receiver = createReceiver({ db, keys: KEYS, log, delayMs: 0 });
   const deliverer = anotherDeliverer();
   return {
-    url,
     db,
     wix,
     log,

@@ -6,6 +6,8 @@ import { create, toBinary } from '@bufbuild/protobuf';
 import { CredentialsOnFileSchema } from '../../proto/gen/payments/v1/outcome_pb.js';
 import { ConfigError, parseConfig, secretNames } from '../../proto/runtime/config.ts';
 import { createDatabase, type Database } from '../../proto/runtime/database.ts';
+import type { BusMessage } from '../../proto/runtime/event-bus.ts';
+import { createKeyRing, type KeyRing } from '../../proto/runtime/seal.ts';
 import { relayConfig } from '../../webhook-relay/config.ts';
 import { createRelay, type Relay } from '../../webhook-relay/service.ts';
 import { freshDatabase } from '../support/database.ts';
@@ -170,17 +172,34 @@ describe('the relay', () => {
     assert.match(await (await get('/metrics')).text(), /relay_deliveries_open \d/);
   });
 
-  it('R31 refuses to start without a key that a body to be sent is sealed with', async () => {
-    const relay = await startRelay({ EVENT_DELAY_MS: '3600000' });
-    const event = newPayment()('TRANSACTION_APPROVED');
-    const credentials = create(CredentialsOnFileSchema, {
-      info: { case: 'paymentMethodReference', value: { token: 't' } },
+  describe('with a key that is missing', () => {
+    /** An approval whose credentials are sealed with this key. */
+    function approvalSealedBy(keys: KeyRing): BusMessage {
+      const event = newPayment()('TRANSACTION_APPROVED');
+      const credentials = create(CredentialsOnFileSchema, {
+        info: { case: 'paymentMethodReference', value: { token: 'hp_pm_1' } },
+      });
+      const sealed = keys.seal(toBinary(CredentialsOnFileSchema, credentials), event.transactionId);
+      return messageOf({ ...event, sealedCredentialsOnFile: sealed });
+    }
+
+    it('R31 refuses to start when a body to be sent is sealed with it', async () => {
+      const relay = await startRelay({ EVENT_DELAY_MS: '3600000' });
+      await relay.receive([approvalSealedBy(KEYS)]);
+      await relay.stop();
+      await assert.rejects(startRelay({ EVENTS_KEY: OTHER_KEY }), /EVENTS_KEY lacks keys of stored bodies: k1/);
+      await startRelay({ EVENTS_KEY: `${OTHER_KEY},${KEYS_TEXT}` });
     });
-    const sealed = KEYS.seal(toBinary(CredentialsOnFileSchema, credentials), event.transactionId);
-    await relay.receive([messageOf({ ...event, sealedCredentialsOnFile: sealed })]);
-    await relay.stop();
-    await assert.rejects(startRelay({ EVENTS_KEY: OTHER_KEY }), /EVENTS_KEY lacks keys of stored bodies: k1/);
-    await startRelay({ EVENTS_KEY: `${OTHER_KEY},${KEYS_TEXT}` });
+
+    it('R28 holds an event that is sealed with it, and delivers it after a start with the key', async () => {
+      const relay = await startRelay();
+      await relay.receive([approvalSealedBy(createKeyRing(OTHER_KEY))]);
+      await relay.stop();
+      assert.equal(wix.events.length, 0);
+      await startRelay({ EVENTS_KEY: `${KEYS_TEXT},${OTHER_KEY}` });
+      await allFinished();
+      assert.match(wix.events[0]?.body ?? '', /hp_pm_1/);
+    });
   });
 
   describe('its configuration', () => {

@@ -54,8 +54,10 @@ create table deliveries (
   constraint first_attempt_of_attempts check ((attempts = 0) = (first_attempt_at is null)),
   constraint delivered_by_an_attempt check (state <> 'delivered' or attempts > 0)
 );
-create unique index deliveries_order on deliveries (transaction_id, sequence) where state <> 'held';
-create index deliveries_held on deliveries (transaction_id, sequence) where state = 'held';
+-- One delivery of each sequence; any number beside it that are held.
+create unique index deliveries_order on deliveries
+  (transaction_id, sequence, (case when state = 'held' then event_id end)) nulls not distinct;
+create index deliveries_unread on deliveries (transaction_id, sequence) where message is not null;
 create index deliveries_open on deliveries (received_at) where finished_at is null;
 
 -- One HTTP try of a delivery.
