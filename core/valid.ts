@@ -87,5 +87,8 @@ export function validList(request: ListTransactionsRequest): void {
 export function validReport(request: ReportOutcomeRequest): void {
   uuid(request.requestId, 'request_id');
   demand(request.outcome?.kind.case !== undefined, 'outcome', 'is missing');
-  if (request.override) length(request.overrideReason, 'override_reason', 1, 500);
+  if (!request.override) return;
+  length(request.overrideReason, 'override_reason', 1, 500);
+  const isFinal = ['approved', 'declined', 'failed', 'expired'].includes(request.outcome?.kind.case ?? '');
+  demand(isFinal, 'outcome', 'must be final to override');
 }

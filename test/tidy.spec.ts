@@ -23,6 +23,8 @@ const code = (file: string) => read(file).replaceAll(/\/\*[\s\S]*?\*\/|(?<![:'"`
 
 const isProduct = (file: string) => /^(proto\/runtime|gateway|core|webhook-relay)\//.test(file);
 const isService = (file: string) => /^(gateway|core|webhook-relay)\//.test(file);
+/** A file of its service with a `main` guard. */
+const isCommand = (file: string) => code(file).includes('import.meta.main');
 const product = files.filter(isProduct);
 
 const violators = (of: readonly string[], breaks: (file: string) => boolean) => of.filter(breaks);
@@ -64,10 +66,26 @@ describe('the house', () => {
     );
   });
 
+  it('R41 names the columns that it reads and writes', () => {
+    const careless = (file: string) => /\b(select|returning)\s+\*|insert into \w+ (values|select)/i.test(code(file));
+    assert.deepEqual(violators(product, careless), []);
+  });
+
+  it('R37 asks the database for the time of leases, due times and expiries', () => {
+    const asksTheClock = (file: string) => /Date\.now\(|new Date\(\)/.test(code(file));
+    assert.deepEqual(
+      violators(
+        files.filter((file) => /^(core|webhook-relay)\//.test(file)),
+        asksTheClock,
+      ),
+      [],
+    );
+  });
+
   it('touches the process in a main alone', () => {
     const touches = (file: string) => /\bprocess\.(env|exit|on|argv|std)/.test(code(file));
     assert.deepEqual(
-      violators(files.filter(isService), (file) => touches(file) && !file.endsWith('/main.ts')),
+      violators(files.filter(isService), (file) => touches(file) && !file.endsWith('/main.ts') && !isCommand(file)),
       [],
     );
   });
@@ -138,6 +156,19 @@ describe('the documents', () => {
     assert.ok(names.size > 10);
     assert.deepEqual(
       [...names].filter((name) => !operations.includes(`### ${name}\n`)),
+      [],
+    );
+  });
+});
+
+describe('the rules', () => {
+  it('have a test each that carries their number', () => {
+    const rules = new Set([...read('docs/RULES.md').matchAll(/\*\*(R\d+)\b/g)].map(([, rule = '']) => rule));
+    const specs = files.filter((file) => file.startsWith('test/')).map(read);
+    const held = new Set(specs.flatMap((spec) => [...spec.matchAll(/\bR\d+\b/g)].map(([rule]) => rule)));
+    assert.ok(rules.size > 40);
+    assert.deepEqual(
+      [...rules].filter((rule) => !held.has(rule)),
       [],
     );
   });

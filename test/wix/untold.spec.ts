@@ -32,6 +32,10 @@ describe('what Wix was answered but not told', () => {
       () => [created(DECLINED), transaction(DECLINED), refunded({ pluginRefundId: 'pr-1', reasonCode: 3022 })],
       undefined,
     ],
+    'nothing of a refused refund whose amount nobody can read': [
+      () => [paid(), refunded({ pluginRefundId: 'pr-1', reasonCode: 1007 }, { refundAmount: 10.5 })],
+      undefined,
+    ],
     'nothing where there was no answer': [() => [answered('create', {}, undefined, 503)], undefined],
   };
   for (const [title, [traffic, line]] of Object.entries(cases))

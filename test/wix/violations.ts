@@ -60,7 +60,7 @@ function untoldFollowUps({ exchanges, events }: PaymentHistory): string[] {
   return exchanges.flatMap(({ operation, request, answer }) => {
     if (!answer) return [];
     if (operation === 'refund') {
-      const silent = !succeeded(answer) && (declined || request.refundAmount === undefined);
+      const silent = !succeeded(answer) && (declined || !/^\d+$/.test(String(request.refundAmount)));
       if (answer.pluginRefundId === undefined || silent) return [];
       return accepted.some(({ body }) => body.wixRefundId === request.wixRefundId)
         ? []

@@ -1,0 +1,131 @@
+import assert from 'node:assert/strict';
+import { randomUUID } from 'node:crypto';
+import { declined } from '../engine/outcomes.ts';
+import { assertSays, useStage } from '../support/stage.ts';
+import type { RefundOptions } from '../wix/requests.ts';
+import type { Payment } from '../wix/wix.ts';
+
+describe('a refund that cannot be', () => {
+  const stage = useStage();
+
+  /** Asserts the refusal, and that its event says the same. */
+  const refused = async (payment: Payment, reasonCode: number, errorCode: string, options: RefundOptions = {}) => {
+    const wixRefundId = randomUUID();
+    const answer = await stage.wix.refund(payment, { amount: 1000, ...options, wixRefundId });
+    assertSays(answer, reasonCode, errorCode);
+    const { body } = await stage.wix.eventFor(
+      payment.wixTransactionId,
+      (event) => event.body.wixRefundId === wixRefundId,
+    );
+    const { wixTransactionId, amount, wixRefundId: _, ...said } = body;
+    assert.deepEqual(said, answer.body);
+    assert.deepEqual([wixTransactionId, amount], [payment.wixTransactionId, String(options.amount ?? 1000)]);
+  };
+
+  it('is refused with 3022 and told, of a payment that is not captured', async () => {
+    const [authorized, voided] = [await stage.pay({ authorizeOnly: true }), await stage.pay({ authorizeOnly: true })];
+    await stage.wix.void(voided);
+    await refused(voided, 3022, 'NOT_CAPTURED');
+    await refused(authorized, 3022, 'NOT_CAPTURED');
+    assert.equal((await stage.sends(authorized, 'refund')) + (await stage.sends(voided, 'refund')), 0);
+  });
+
+  it('is refused with 3022 while the payment is pending, and told after its approval', async () => {
+    const payment = await stage.pay({ number: '4000000000009235' });
+    await refused(payment, 3022, 'NOT_CAPTURED');
+    const told = stage.wix.events(payment.wixTransactionId).map(({ kind, body }) => [kind, body.reasonCode]);
+    assert.deepEqual(told, [
+      ['transaction', 5005],
+      ['transaction', undefined],
+      ['refund', 3022],
+    ]);
+    assertSays(await stage.wix.refund(payment, { amount: 1000 }));
+  });
+
+  it('U17 is not told, if the payment ends declined', async () => {
+    const payment = await stage.pay({ number: '4000000000004954' });
+    assertSays(await stage.wix.refund(payment, { amount: 1000 }), 3022, 'NOT_CAPTURED');
+    await stage.told(payment, 'transaction', 5001);
+    assertSays(await stage.wix.refund(payment, { amount: 1000 }), 3022, 'NOT_CAPTURED');
+    // It is settled once nothing waits for its turn any more.
+    await stage.settled(payment);
+    assert.deepEqual(
+      stage.wix.events(payment.wixTransactionId).map(({ kind, body }) => [kind, body.reasonCode]),
+      [
+        ['transaction', 5005],
+        ['transaction', 5001],
+      ],
+    );
+  });
+
+  it('R11 is refused with 3022 NO_PAYMENT and told, with a wrong plugin id or wrong credentials', async () => {
+    const payment = await stage.pay();
+    await refused({ ...payment, pluginTransactionId: randomUUID() }, 3022, 'NO_PAYMENT');
+    await refused({ ...payment, credentials: { api_key: 'other' } }, 3022, 'NO_PAYMENT');
+    await refused({ ...payment, credentials: (await stage.connect()).credentials }, 3022, 'NO_PAYMENT');
+    assert.equal(await stage.sends(payment, 'refund'), 0);
+  });
+
+  it('R22 is refused with 3022 NO_PAYMENT of a payment that nobody knows, and keeps nothing', async () => {
+    const payment = await stage.pay();
+    const wixRefundId = randomUUID();
+    const { body } = await stage.wix.refund({ ...payment, wixTransactionId: randomUUID() }, { wixRefundId });
+    assert.deepEqual([body?.reasonCode, body?.errorCode, body?.pluginRefundId], [3022, 'NO_PAYMENT', undefined]);
+    assert.deepEqual(await stage.db.query('select id from operations where key = $1', [wixRefundId]), []);
+  });
+
+  it('R12 is refused with 1010 and told, in another mode than the payment’s', async () => {
+    await refused(await stage.pay(), 1010, 'MODE', { mode: 'live' });
+  });
+
+  it('is refused and told, for nothing and for more than remains', async () => {
+    const payment = await stage.pay();
+    await refused(payment, 3022, 'AMOUNT', { amount: 0 });
+    await refused(payment, 3022, 'AMOUNT', { amount: 4591 });
+    await refused(payment, 3022, 'AMOUNT', { amount: 9_223_372_036_854_775_807n });
+  });
+
+  it('is refused and told with what the processor says of partial refunds and of time', async () => {
+    const payment = await stage.pay();
+    stage.once('refund', declined([3024, 'FULL_ONLY', 'This method allows full refunds only']));
+    await refused(payment, 3024, 'FULL_ONLY');
+    stage.once('refund', declined([3033, 'WINDOW', 'Refund window of 180 days is over']));
+    await refused(payment, 3033, 'WINDOW');
+  });
+
+  describe('because it is malformed', () => {
+    const send = (payment: Payment, change: Record<string, unknown>) => {
+      const { wixTransactionId, pluginTransactionId, credentials: merchantCredentials } = payment;
+      const body = { wixTransactionId, pluginTransactionId, merchantCredentials, wixRefundId: randomUUID() };
+      return stage.wix.call(stage.gatewayUrl, 'refund', { ...body, ...change });
+    };
+
+    it('R22 is kept, and told if its amount can be read', async () => {
+      const payment = await stage.pay();
+      const wixRefundId = randomUUID();
+      const answer = await send(payment, { wixRefundId, refundAmount: 1000, merchantCredentials: 'none' });
+      assertSays(answer, 1007, 'INVALID_FORMAT');
+      assert.ok(answer.body?.pluginRefundId);
+      const { body } = await stage.told(payment, 'refund', 1007);
+      assert.deepEqual([body.amount, body.wixRefundId], ['1000', wixRefundId]);
+      // The id is spent: the same one in good form is the same refund.
+      assert.equal((await stage.wix.refund(payment, { wixRefundId, amount: 1000 })).text, answer.text);
+      assert.equal(stage.charged(payment), 4590n);
+    });
+
+    it('R22 is kept and not told if its amount cannot', async () => {
+      const payment = await stage.pay();
+      const wixRefundId = randomUUID();
+      assertSays(await send(payment, { wixRefundId, refundAmount: 10.5 }), 1007, 'INVALID_FORMAT');
+      assertSays(await send(payment, { wixRefundId, refundAmount: 10.5 }), 1007, 'INVALID_FORMAT');
+      assert.deepEqual(await stage.happened(payment), ['transaction_approved']);
+    });
+
+    it('R22 leaves nothing behind if the payment is not known', async () => {
+      const payment = { ...(await stage.pay()), wixTransactionId: randomUUID() };
+      const { body } = await send(payment, { refundAmount: -1 });
+      assert.equal(body?.pluginRefundId, undefined);
+      assert.ok(body?.reasonCode);
+    });
+  });
+});
