@@ -6,7 +6,7 @@ import type { Playground } from './playground.ts';
 
 // A small door to a running playground, for `npm run demo` and for curl. Development only.
 
-export const CONTROL_PORT = 8099;
+export const CONTROL_PORT = Number(process.env.CONTROL_PORT || 8099);
 
 /** What came out of all flows. */
 export interface Summary {

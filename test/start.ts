@@ -10,7 +10,8 @@ const HELP = `Runs the whole connector on this machine, between a simulated Wix 
   --data DIR   where everything is kept (./.data); delete it to begin anew
   --help
 
-What the README's configuration table lists may be set, such as GATEWAY_PORT=9090. Ctrl-C ends it in order.
+What the README's configuration table lists may be set, such as GATEWAY_PORT=9090, and WIX_PORT (8090) and CONTROL_PORT
+(8099) of the simulated Wix and of this program. Ctrl-C ends it in order.
 `;
 
 const { values } = parseArgs({
@@ -18,7 +19,7 @@ const { values } = parseArgs({
 });
 
 async function start(data: string): Promise<void> {
-  const playground = await startPlayground({ data, wixPort: 8090 });
+  const playground = await startPlayground({ data, wixPort: Number(process.env.WIX_PORT || 8090) });
   const control = await serveControl(playground);
   const { wix, gatewayUrl, env } = playground;
   console.log(`
