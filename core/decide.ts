@@ -1,6 +1,6 @@
 import { Reason } from '../proto/gen/payments/v1/reason_pb.js';
 import { isOpen, type MoneyEffect, moneyEffect, type Operation, type OperationKind } from './operation.ts';
-import type { Said } from './outcome.ts';
+import { type Said, UNKNOWN } from './outcome.ts';
 import { type AuthorizeEffect, authorizeEffect, CAUSES, type Refusal, type Transaction } from './transaction.ts';
 
 // What follows from what was learned: the effects of the tables, spelled out once. Pure: a payment, its operations, what was said of
@@ -49,6 +49,7 @@ export function decide(
   now: Date,
   options: { buyerTimeoutMs: number; override?: boolean },
 ): Change {
+  if (said.unlessAsked && operation.asked) return decide(transaction, operations, operation, UNKNOWN, now, options);
   if (operation.held && !options.override) return isFinal(said) ? contradiction() : NOTHING;
   if (operation.kind === 'authorize') return authorize(transaction, operations, operation, said, now, options);
   if (operation.kind === 'reversal') return reversal(operation, said);
@@ -107,12 +108,15 @@ function authorize(
       };
     case 'lapse':
       return lapse(transaction, learned);
-    case 'cancel_left':
-      return beginCancel(cancel, CAUSES.left);
     case 'cancel_unseen':
       return beginCancel(cancel, CAUSES.unseen);
-    case 'cancel_expired':
-      return beginCancel(cancel, transaction.awaitedBuyer && said.redirectUrl ? CAUSES.left : CAUSES.expired);
+    case 'cancel_left':
+    case 'cancel_expired': {
+      // What was learned since the question was put may have moved its end.
+      if (operation.expiresAt === null || operation.expiresAt > now) return NOTHING;
+      const isLeft = effect === 'cancel_left' || (transaction.awaitedBuyer && said.redirectUrl !== undefined);
+      return beginCancel(cancel, isLeft ? CAUSES.left : CAUSES.expired);
+    }
     default:
       return undecided(effect, transaction, operation, cancel, said, now, options);
   }
@@ -138,8 +142,10 @@ function undecided(
   const waiting: Patch<Operation> = references(said);
   if (said.trigger === 'pending' || awaits || said.trigger === 'buyer_returned') waiting.state = 'waiting';
   if (said.trigger === 'unknown' && operation.state === 'running') waiting.state = 'unknown';
-  if (said.expiresAt) waiting.expiresAt = said.expiresAt;
-  else if (effect === 'await_buyer') waiting.expiresAt = new Date(now.getTime() + options.buyerTimeoutMs);
+  // The buyer's time is not the processor's: what is pending ends only when the processor says (R16).
+  if (said.trigger === 'pending') waiting.expiresAt = said.expiresAt ?? null;
+  if (awaits)
+    waiting.expiresAt = said.expiresAt ?? operation.expiresAt ?? new Date(now.getTime() + options.buyerTimeoutMs);
   if (effect === 'pend') return { ...pend(said.refusal?.reason ?? Reason.PENDING_GENERAL), operation: waiting };
   if (effect !== 'await_buyer') return { transaction: {}, operation: waiting };
   return {

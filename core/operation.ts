@@ -94,6 +94,11 @@ const RESEND_MS = 15 * 60_000;
 /** How long the processor remembers an operation after its last change, in ms (R15, R18). */
 const MEMORY_MS = 180 * 24 * 3_600_000;
 
+/** Whether the processor may have forgotten it: then its word means nothing, and it is never cancelled (R15). */
+export function isForgotten(operation: Operation, now: Date): boolean {
+  return now.getTime() - operation.changedAt.getTime() > MEMORY_MS;
+}
+
 export type Chase = 'cancel' | 'resend' | 'end' | 'alert';
 
 /**
@@ -101,7 +106,7 @@ export type Chase = 'cancel' | 'resend' | 'end' | 'alert';
  * card is gone, so it is cancelled. What is older than the processor's memory is never ended by us.
  */
 export function afterNotFound(operation: Operation, now: Date): Chase {
-  if (now.getTime() - operation.changedAt.getTime() > MEMORY_MS) return 'alert';
+  if (isForgotten(operation, now)) return 'alert';
   if (operation.kind === 'authorize') return 'cancel';
   return now.getTime() - operation.createdAt.getTime() < RESEND_MS ? 'resend' : 'end';
 }

@@ -8,7 +8,10 @@ import type { Refusal, Trigger } from './transaction.ts';
 
 // What the processor's words mean (R18), made into triggers of the tables. Nothing here does I/O.
 
-/** What was learned of an operation, bounded and scrubbed (R20). */
+/**
+ * What was learned of an operation, bounded, its texts scrubbed (R20). References are only cut: one in ten long numbers looks like a
+ * card's, and the processor must know its own again.
+ */
 export interface Said {
   readonly trigger: Trigger;
   /** Minor units approved. */
@@ -23,15 +26,15 @@ export interface Said {
   readonly redirectUrl?: string;
   readonly card?: { readonly scheme: string; readonly bin: string; readonly lastFour: string };
   readonly credentialsOnFile?: CredentialsOnFile;
-  /** It means failed only if reconciliation has not asked about the operation, else unknown (R18). */
+  /** It speaks of one send alone: once reconciliation has asked, and may have sent again, it says nothing (R18). */
   readonly unlessAsked?: boolean;
 }
 
 export const UNKNOWN: Said = { trigger: 'unknown' };
 
-/** Certainly nothing happened: it was never sent, or refused at the processor's door. */
+/** The first send certainly did nothing: it never left, or was refused at the processor's door. */
 export function notDone(operation: Operation, errorCode: string, message: string): Said {
-  return { trigger: 'failed', refusal: failure(operation, errorCode, message) };
+  return { trigger: 'failed', refusal: failure(operation, errorCode, message), unlessAsked: true };
 }
 
 /** R8: the code of what certainly did not happen. */
@@ -51,7 +54,7 @@ export function readOutcome(operation: Operation, currency: string, outcome: Out
       return {
         trigger: 'declined',
         refusal: { ...legal, message: long(message) || (legal.errorCode ? 'Declined by the processor' : '') },
-        processorReference: bounded(processorReference, 200),
+        processorReference: cut(processorReference, 200),
         ...(processedAt && { processedAt: timestampDate(processedAt) }),
       };
     }
@@ -60,7 +63,7 @@ export function readOutcome(operation: Operation, currency: string, outcome: Out
       return {
         trigger: 'pending',
         refusal: { reason: isPending(reason) ? reason : Reason.PENDING_GENERAL, errorCode: '', message: '' },
-        processorReference: bounded(processorReference, 200),
+        processorReference: cut(processorReference, 200),
         ...(expiresAt && { expiresAt: timestampDate(expiresAt) }),
       };
     }
@@ -70,12 +73,15 @@ export function readOutcome(operation: Operation, currency: string, outcome: Out
       return {
         trigger: 'buyer_action',
         redirectUrl: url,
-        processorReference: bounded(processorReference, 200),
+        processorReference: cut(processorReference, 200),
         ...(expiresAt && { expiresAt: timestampDate(expiresAt) }),
       };
     }
     case 'failed':
-      return notDone(operation, outcome.kind.value.errorCode, outcome.kind.value.message);
+      return {
+        trigger: 'failed',
+        refusal: failure(operation, outcome.kind.value.errorCode, outcome.kind.value.message),
+      };
     case 'expired': {
       const { errorCode, message } = outcome.kind.value;
       return {
@@ -99,10 +105,10 @@ function readApproved(operation: Operation, currency: string, approved: Approved
   return {
     trigger: triggerFor(operation, asked, amount, approved.currency === '' || approved.currency === currency),
     amount,
-    processorReference: bounded(approved.processorReference, 200),
-    authorizationCode: bounded(approved.authorizationCode, 100),
-    networkTransactionId: bounded(approved.networkTransactionId, 100),
-    acquirerReference: bounded(approved.acquirerReference, 200),
+    processorReference: cut(approved.processorReference, 200),
+    authorizationCode: cut(approved.authorizationCode, 100),
+    networkTransactionId: cut(approved.networkTransactionId, 100),
+    acquirerReference: cut(approved.acquirerReference, 200),
     ...(approved.processedAt && { processedAt: timestampDate(approved.processedAt) }),
     ...(card && /^\d{6,8}$/.test(card.bin) && /^\d{4}$/.test(card.lastFour)
       ? { card: { scheme: bounded(card.scheme, 50), bin: card.bin, lastFour: card.lastFour } }

@@ -57,7 +57,7 @@ export async function sendFirst(core: Core, transaction: Transaction, operation:
   if (!(answer instanceof ConnectError)) return heard(core, transaction, operation, answer.outcome);
   if (!AT_THE_DOOR.includes(answer.code)) return UNKNOWN;
   core.log.alert('processor_refuses_calls', { kind: operation.kind, code: Code[answer.code] });
-  return { ...notDone(operation, 'PROCESSOR_REFUSED', 'The processor did not take the request'), unlessAsked: true };
+  return notDone(operation, 'PROCESSOR_REFUSED', 'The processor did not take the request');
 }
 
 /** A repeat of it, or a question about it: here an error at the door is no answer either (R18). */

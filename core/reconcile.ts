@@ -1,6 +1,6 @@
 import type { Core } from './context.ts';
 import { type ProcessorAccount, processorAccount } from './merchant-credentials.ts';
-import { afterNotFound, gapMs, isOpen, type Operation } from './operation.ts';
+import { afterNotFound, gapMs, isForgotten, isOpen, type Operation } from './operation.ts';
 import { type Said, UNKNOWN } from './outcome.ts';
 import { runningMs } from './perform.ts';
 import { askAgain, heard, sendMoney, subject } from './processor.ts';
@@ -107,12 +107,13 @@ export async function end(
 
 /** What the cancel learns is an outcome of its authorize; the tx that decides the payment closes the cancel (R16). */
 async function chaseCancel(core: Core, about: Case, cancel: Claimed): Promise<void> {
-  const said = await end(core, about, about.authorize);
+  const isTooLate = isForgotten(about.authorize, cancel.now);
+  const said = isTooLate ? undefined : await end(core, about, about.authorize);
   if (said && !['pending', 'unknown', 'buyer_action'].includes(said.trigger)) {
     await settle(core, about.authorize.id, said);
     return;
   }
-  if (cancel.asks > 5)
+  if (isTooLate || cancel.asks > 5)
     core.log.alert('cancel_not_confirmed', { transactionId: cancel.transactionId, operationId: cancel.id });
   await postpone(core.db, cancel.id, gapMs(cancel.asks, core.config.RECONCILE_GRACE_MS));
 }

@@ -39,7 +39,7 @@ export async function reportOutcome(
   }
   const said = heard(core, transaction, operation, request.outcome);
   const override = request.override ? { why: request.overrideReason } : undefined;
-  if (override && (said.trigger === 'declined' || said.trigger === 'failed'))
+  if (override && ['declined', 'failed', 'expired'].includes(said.trigger))
     await demandEnd(core, transaction, operation);
   const settled = await settle(core, operation.id, said, { caller: caller.name, ...(override && { override }) });
   if (!settled) throw new Error('an operation that was read cannot be found');

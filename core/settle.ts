@@ -41,10 +41,9 @@ export async function settle(core: Core, id: string, said: Said, source = SYSTEM
     const operations = await operationsOf(tx, transaction.id);
     const operation = operations.find((other) => other.id === id);
     if (!operation) return undefined;
-    const heard: Said = said.unlessAsked && operation.asked ? { trigger: 'unknown' } : said;
     const options = { buyerTimeoutMs: core.config.BUYER_TIMEOUT_MS, override: source.override !== undefined };
-    const change = decide(transaction, operations, operation, heard, now, options);
-    return apply(core, tx, transaction, operations, operation, change, heard, source);
+    const change = decide(transaction, operations, operation, said, now, options);
+    return apply(core, tx, transaction, operations, operation, change, said, source);
   });
   if (settled) announce(core, settled);
   return settled;

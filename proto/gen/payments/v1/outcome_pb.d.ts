@@ -91,7 +91,7 @@ export declare const OutcomeSchema: GenMessage<Outcome>;
  */
 export declare type Approved = Message<"payments.v1.Approved"> & {
   /**
-   * The processor's own reference, at most 200 characters.
+   * The processor's own reference, at most 200 characters; kept as it comes, so never a card number.
    *
    * @generated from field: string processor_reference = 1;
    */

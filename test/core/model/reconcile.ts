@@ -1,0 +1,101 @@
+import { gapMs, isOpen, type Operation } from '../../../core/operation.ts';
+import { type Said, UNKNOWN } from '../../../core/outcome.ts';
+import type { Outcome } from '../../../proto/gen/payments/v1/outcome_pb.js';
+import * as engine from './engine.ts';
+import { type Claimed, claimDue, postpone } from './ledger.ts';
+import { AUTHORIZE_ID, order, read, settle } from './settle.ts';
+import { call, type Flow, GRACE_MS, RUNNING_MS, spawn, type World } from './world.ts';
+
+// What core/reconcile.ts and core/report-outcome.ts do. Errors at the engine's door are no answer here (R18).
+
+/** Claims what is due and looks at each. */
+export function reconcile(world: World, core: number): void {
+  for (const operation of claimDue(world.ledger, world.now, RUNNING_MS))
+    spawn(world, core, `reconcile ${operation.kind}`, chase(world, operation));
+}
+
+export function* chase(world: World, operation: Claimed): Flow {
+  const { operations } = world.ledger;
+  const authorize = operations.find(({ id }) => id === AUTHORIZE_ID);
+  if (!authorize) throw new Error('a payment has an authorize operation');
+  if (operation.kind === 'cancel') return yield* chaseCancel(world, authorize, operation);
+  if (operation.kind === 'reversal') return yield* chaseReversal(world, authorize, operation);
+  if (
+    operation.kind === 'authorize' &&
+    operations.some(({ kind, ...other }) => kind === 'cancel' && isOpen({ kind, ...other }))
+  )
+    return;
+  const answer = yield* call(world, `ask about ${operation.kind}`, () => engine.getOperation(world, operation.id));
+  if (answer === undefined) return yield* chaseUnseen(world, operation);
+  const said = isNone(answer) ? UNKNOWN : read(world, operation, answer);
+  yield;
+  settle(world, operation.id, said);
+  if (!isPast(operation) || (said.trigger !== 'pending' && said.trigger !== 'buyer_action')) return;
+  yield;
+  const { redirectUrl } = said;
+  settle(world, operation.id, { trigger: 'past_expiry', ...(redirectUrl !== undefined && { redirectUrl }) });
+}
+
+const isPast = ({ expiresAt, now }: Claimed) => expiresAt !== null && expiresAt <= now;
+const isNone = (answer: unknown): answer is 'no answer' | 'refused' => answer === 'no answer' || answer === 'refused';
+
+function* chaseUnseen(world: World, operation: Claimed): Flow {
+  yield;
+  switch (world.rules.afterNotFound(operation, operation.now)) {
+    case 'cancel':
+      settle(world, operation.id, { trigger: 'unseen' });
+      return;
+    case 'resend': {
+      const answer = yield* order(world, operation);
+      yield;
+      settle(world, operation.id, isNone(answer) ? UNKNOWN : read(world, operation, answer));
+      return;
+    }
+    case 'end': {
+      const said = yield* end(world, operation);
+      yield;
+      settle(world, operation.id, said ?? UNKNOWN);
+      return;
+    }
+    case 'alert':
+      settle(world, operation.id, UNKNOWN);
+  }
+}
+
+/** Asks for the end of an operation. Undefined: no answer. */
+function* end(world: World, operation: Operation): Flow<Said | undefined> {
+  const answer = yield* call(world, `cancel ${operation.kind}`, () => engine.cancel(world, operation));
+  if (isNone(answer)) return undefined;
+  return world.rules.isEnded(answer) ? { trigger: 'cancel_confirmed' } : read(world, operation, answer);
+}
+
+function* chaseCancel(world: World, authorize: Operation, cancel: Claimed): Flow {
+  const said = yield* end(world, authorize);
+  yield;
+  if (said && !['pending', 'unknown', 'buyer_action'].includes(said.trigger)) settle(world, authorize.id, said);
+  else postpone(world.ledger, cancel.id, world.now + gapMs(cancel.asks, GRACE_MS));
+}
+
+function* chaseReversal(world: World, authorize: Operation, reversal: Claimed): Flow {
+  const answer = yield* call(world, 'reverse', () => engine.reverse(world, authorize));
+  yield;
+  settle(world, reversal.id, isNone(answer) ? UNKNOWN : read(world, reversal, answer));
+}
+
+/** The engine reports what it knows; the report may be long on its way. */
+export function* report(world: World, id: string, outcome: Outcome): Flow {
+  yield;
+  const operation = world.ledger.operations.find((other) => other.id === id);
+  if (operation) settle(world, id, read(world, operation, outcome));
+}
+
+/** An operator settles what the engine cannot; that money did not move only once a Cancel is confirmed (R24). */
+export function* override(world: World, operation: Operation, outcome: Outcome): Flow {
+  const said = read(world, operation, outcome);
+  if (said.trigger !== 'approved' && operation.kind !== 'authorize') {
+    const ended = yield* end(world, operation);
+    if (ended?.trigger !== 'cancel_confirmed') return;
+  }
+  yield;
+  settle(world, operation.id, said, true);
+}
