@@ -2,6 +2,7 @@ import { parseArgs } from 'node:util';
 import { createClient, createRouterTransport, type Transport } from '@connectrpc/connect';
 import { z } from 'zod';
 import { coreConfig, processorConfig } from './core/config.ts';
+import { SEND_MS } from './core/publish-outbox.ts';
 import { type CoreService, createCore } from './core/service.ts';
 import { gatewayConfig } from './gateway/config.ts';
 import { createGateway, type Gateway } from './gateway/service.ts';
@@ -9,8 +10,6 @@ import { PaymentsService } from './proto/gen/payments/v1/payments_service_pb.js'
 import { actAs, withToken } from './proto/runtime/callers.ts';
 import {
   type Env,
-  isLoopback,
-  PLAINTEXT_REFUSED,
   parseConfig,
   refuseDevelopmentSecrets,
   Secret,
@@ -20,21 +19,35 @@ import {
 } from './proto/runtime/config.ts';
 import { startEmbeddedPostgres } from './proto/runtime/embedded-postgres.ts';
 import { createGrpcTransport } from './proto/runtime/grpc-transport.ts';
+import { createKafkaPublisher, createKafkaReceiver, hideTimerWarnings } from './proto/runtime/kafka.ts';
+import { kafkaConfig, saslIsWhole } from './proto/runtime/kafka-client.ts';
 import { runMain, type Service } from './proto/runtime/lifecycle.ts';
 import { createLog, type Log } from './proto/runtime/log.ts';
+import { MESSAGE_LIMITS } from './proto/runtime/rpc.ts';
+import { callsSafely, isPlaintext, servesSafely, tlsOf } from './proto/runtime/tls.ts';
 import { relayConfig } from './webhook-relay/config.ts';
-import { createRelay } from './webhook-relay/service.ts';
+import { createRelay, type Relay } from './webhook-relay/service.ts';
 
-// Gateway, core and webhook-relay in one process: they talk as they would apart, without the wire between them.
+// Gateway, core and webhook-relay in one process: they talk as they would apart, without the wire between them. With KAFKA_BROKERS the
+// events go over Kafka, for whoever else reads them.
+
+type Places = { DATABASE_URL?: Secret | undefined; DATA_DIR?: string | undefined };
+const isOnePlace = ({ DATABASE_URL, DATA_DIR }: Places) => (DATABASE_URL === undefined) !== (DATA_DIR === undefined);
+const NOT_ONE_PLACE = {
+  path: ['DATABASE_URL'],
+  message: 'or DATA_DIR must be set, and not both',
+  // Said together with whatever else is wrong.
+  when: () => true,
+};
 
 /** The three services' environment as one, with the data in DATABASE_URL, or in DATA_DIR by an embedded PostgreSQL. */
 const servicesConfig = z
   .object({ ...gatewayConfig.shape, ...coreConfig.shape, ...relayConfig.shape })
   .extend({ DATABASE_URL: secret().optional(), DATA_DIR: text().optional() })
-  .refine(({ DATABASE_URL, DATA_DIR }) => (DATABASE_URL === undefined) !== (DATA_DIR === undefined), {
-    path: ['DATABASE_URL'],
-    message: 'or DATA_DIR must be set, and not both',
-  });
+  .extend({ ...kafkaConfig.shape, KAFKA_BROKERS: kafkaConfig.shape.KAFKA_BROKERS.optional() })
+  .refine(isOnePlace, NOT_ONE_PLACE)
+  .superRefine(servesSafely('CORE'))
+  .superRefine(saslIsWhole);
 
 export interface Connector extends Service {
   readonly gateway: Gateway;
@@ -46,25 +59,34 @@ export async function createConnector(
   env: Env,
   deps: { processor: Transport; log: (service: string) => Log },
 ): Promise<Connector> {
-  const { DATA_DIR, DATABASE_URL, ...config } = parseConfig(servicesConfig, env);
+  const { DATA_DIR, DATABASE_URL, KAFKA_BROKERS, ...config } = parseConfig(servicesConfig, env);
   const postgres = DATA_DIR
     ? await startEmbeddedPostgres({ dataDir: DATA_DIR, roles: ['core', 'relay'], log: deps.log('postgres') })
     : undefined;
   const database = (role: string) => DATABASE_URL ?? new Secret(postgres?.urls[role] ?? '');
 
-  const relay = createRelay({ ...config, DATABASE_URL: database('relay') }, { log: deps.log('webhook-relay') });
+  const kafka = KAFKA_BROKERS && { ...config, KAFKA_BROKERS };
+  const [coreLog, relayLog] = [deps.log('core'), deps.log('webhook-relay')];
+  const relay: Relay = createRelay(
+    { ...config, DATABASE_URL: database('relay') },
+    { log: relayLog, isReceiving: () => receiver?.isMoving() ?? true },
+  );
+  const receiver = kafka && createKafkaReceiver({ config: kafka, receive: relay.receive, log: relayLog });
+  const publisher = kafka && createKafkaPublisher({ config: kafka, sendMs: SEND_MS, log: coreLog });
   const core = createCore(
     { ...config, DATABASE_URL: database('core') },
-    { log: deps.log('core'), processor: deps.processor, events: { publish: relay.receive } },
+    { log: coreLog, processor: deps.processor, events: publisher ?? { publish: relay.receive } },
   );
   const asGateway = actAs({ name: 'gateway', role: 'gateway' });
-  const transport = createRouterTransport(core.routes, { router: { interceptors: [...core.interceptors, asGateway] } });
+  const transport = createRouterTransport(core.routes, {
+    router: { ...MESSAGE_LIMITS, interceptors: [...core.interceptors, asGateway] },
+  });
   const gateway = createGateway(config, {
     payments: createClient(PaymentsService, transport),
     log: deps.log('gateway'),
   });
 
-  const inOrder: Service[] = [relay, core, gateway];
+  const inOrder: Service[] = [relay, receiver, publisher, core, gateway].filter((service) => service !== undefined);
   async function stop(): Promise<void> {
     // One drain for all, so that the whole ends within its time (R38).
     const end = performance.now() + config.DRAIN_MS;
@@ -95,18 +117,17 @@ Every secret may come from a file instead: NAME_FILE. Ends in order at SIGTERM.
 async function fromEnvironment(env: Env): Promise<Service> {
   const whole = z
     .object({ ...servicesConfig.shape, ...processorConfig.shape })
-    .refine(({ PROCESSOR_URL, ALLOW_PLAINTEXT }) => ALLOW_PLAINTEXT || isLoopback(PROCESSOR_URL), {
-      path: ['PROCESSOR_URL'],
-      message: PLAINTEXT_REFUSED,
-    });
-  const { PROCESSOR_URL, PROCESSOR_TOKEN, PROCESSOR_TIMEOUT_MS, LOG_LEVEL } = parseConfig(whole, env);
+    .refine(isOnePlace, NOT_ONE_PLACE)
+    .superRefine(callsSafely('PROCESSOR'));
+  const config = parseConfig(whole, env);
   refuseDevelopmentSecrets(whole, env);
-  const log = (service: string) => createLog(service, LOG_LEVEL);
-  if (!isLoopback(PROCESSOR_URL)) log('core').warn('processor.plaintext', { url: PROCESSOR_URL });
+  const log = (service: string) => createLog(service, config.LOG_LEVEL);
+  if (isPlaintext(config.PROCESSOR_URL)) log('core').warn('processor.plaintext', { url: config.PROCESSOR_URL });
   const processor = createGrpcTransport({
-    url: PROCESSOR_URL,
-    interceptors: [withToken(PROCESSOR_TOKEN)],
-    defaultTimeoutMs: PROCESSOR_TIMEOUT_MS,
+    url: config.PROCESSOR_URL,
+    tls: tlsOf('PROCESSOR', config),
+    interceptors: [withToken(config.PROCESSOR_TOKEN)],
+    defaultTimeoutMs: config.PROCESSOR_TIMEOUT_MS,
   });
   const connector = await createConnector(env, { processor, log });
   const stop = async () => {
@@ -117,6 +138,7 @@ async function fromEnvironment(env: Env): Promise<Service> {
 }
 
 if (import.meta.main) {
+  hideTimerWarnings(process);
   const { values } = parseArgs({ options: { help: { type: 'boolean', short: 'h' } } });
   if (values.help) process.stdout.write(HELP);
   else

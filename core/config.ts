@@ -11,6 +11,8 @@ import {
   text,
   url,
 } from '../proto/runtime/config.ts';
+import { kafkaConfig, saslIsWhole } from '../proto/runtime/kafka-client.ts';
+import { callsSafely, servesSafely, tlsEntries } from '../proto/runtime/tls.ts';
 
 /** The core's part of the environment; README.md has the table. */
 export const coreConfig = z.object({
@@ -19,6 +21,8 @@ export const coreConfig = z.object({
   CORE_HTTP_PORT: port(50052),
   /** Who may call; without it no RPC is served on the ports (R33). */
   CORE_TOKENS: callers().optional(),
+  /** The core's own certificate, for both ports, and whose clients it lets in. */
+  ...tlsEntries('CORE'),
   DATABASE_URL: secret(),
   DATABASE_POOL_SIZE: integer(10, { min: 2, max: 200 }),
   /** Encrypts merchants' credentials at rest (R31). */
@@ -46,8 +50,16 @@ export type CoreConfig = z.infer<typeof coreConfig>;
 
 /** Where the PSP's engine is; there is no default, so that none can be met by mistake (R34). */
 export const processorConfig = z.object({
-  PROCESSOR_URL: url('http:'),
+  PROCESSOR_URL: url('http:', 'https:'),
   PROCESSOR_TOKEN: secret(32),
+  ...tlsEntries('PROCESSOR'),
   ALLOW_PLAINTEXT: flag(false),
 });
 export type ProcessorConfig = z.infer<typeof processorConfig>;
+
+/** The core as a process of its own, with gateway and relay elsewhere. */
+export const standaloneConfig = z
+  .object({ ...coreConfig.shape, ...processorConfig.shape, ...kafkaConfig.shape, CORE_TOKENS: callers() })
+  .superRefine(servesSafely('CORE'))
+  .superRefine(callsSafely('PROCESSOR'))
+  .superRefine(saslIsWhole);

@@ -4,6 +4,7 @@ import type { Database } from '../proto/runtime/database.ts';
 import type { Log } from '../proto/runtime/log.ts';
 import type { Calls } from './calls.ts';
 import type { CoreConfig } from './config.ts';
+import type { Watchers } from './watch-transaction.ts';
 
 /** What the core's functions need; built once in service.ts. */
 export interface Core {
@@ -15,6 +16,8 @@ export interface Core {
   readonly calls: Calls;
   /** Reconciliation's. */
   readonly chases: Calls;
+  /** Callers that follow a payment. */
+  readonly watchers: Watchers;
   /** An event was committed. */
   readonly wakePublisher: () => void;
   /** Something is due now. */

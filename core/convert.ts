@@ -99,6 +99,7 @@ export function toOperation(o: Operation): ProtoOperation {
     errorMessage: o.errorMessage ?? '',
     externalRefundId: externalRefundId(o),
     initiator: initiatorOf(o.caller),
+    caller: o.caller,
     processorReference: o.processorReference,
     callId: o.callId ?? '',
     createdAt: timestampFromDate(o.createdAt),

@@ -8,6 +8,7 @@ import {
   type ListTransactionsResponse,
   ListTransactionsResponseSchema,
 } from '../proto/gen/payments/v1/payments_service_pb.js';
+import { demandUuid, readPageSize, readPageToken, toPageToken } from '../proto/runtime/requests.ts';
 import { rpcError } from '../proto/runtime/rpc.ts';
 import type { Core } from './context.ts';
 import * as convert from './convert.ts';
@@ -17,21 +18,32 @@ import {
   transactionByExternalId,
   transactionById,
 } from './store/transactions.ts';
-import { uuid, validList } from './valid.ts';
-
-const PAGE_SIZE = 50;
+import type { Transaction } from './transaction.ts';
+import { validList } from './valid.ts';
 
 /** One payment with its operations, by our id or the external one. */
-export async function getTransaction(core: Core, { key }: GetTransactionRequest): Promise<GetTransactionResponse> {
-  if (key.case === undefined) throw rpcError(Code.InvalidArgument, 'INVALID_ARGUMENT', 'id or external_id is missing');
-  if (key.case === 'id') uuid(key.value, 'id');
-  const transaction = await (key.case === 'id' ? transactionById : transactionByExternalId)(core.db, key.value);
-  if (!transaction) throw rpcError(Code.NotFound, 'TRANSACTION_NOT_FOUND', 'there is no such transaction');
+export async function getTransaction(
+  core: Core,
+  { key }: Pick<GetTransactionRequest, 'key'>,
+): Promise<GetTransactionResponse> {
+  const transaction = await findTransaction(core, key);
   const operations = await operationsOf(core.db, transaction.id);
   return create(GetTransactionResponseSchema, {
     transaction: convert.toTransaction(transaction),
     operations: operations.map(convert.toOperation),
   });
+}
+
+export async function findTransaction(core: Core, key: GetTransactionRequest['key']): Promise<Transaction> {
+  if (key.case === undefined) throw rpcError(Code.InvalidArgument, 'INVALID_ARGUMENT', 'id or external_id is missing');
+  if (key.case === 'id') demandUuid(key.value, 'id');
+  const transaction = await (key.case === 'id' ? transactionById : transactionByExternalId)(core.db, key.value);
+  if (!transaction) throw noTransaction();
+  return transaction;
+}
+
+export function noTransaction() {
+  return rpcError(Code.NotFound, 'TRANSACTION_NOT_FOUND', 'there is no such transaction');
 }
 
 /** Newest first; a page begins after the last payment of the one before, whatever has been added since. */
@@ -40,9 +52,9 @@ export async function listTransactions(
   request: ListTransactionsRequest,
 ): Promise<ListTransactionsResponse> {
   validList(request);
-  const limit = request.pageSize || PAGE_SIZE;
+  const limit = readPageSize(request.pageSize);
   const found = await selectTransactions(core.db, {
-    before: request.pageToken === '' ? null : parseToken(request.pageToken),
+    before: readPageToken(request.pageToken),
     accountId: request.merchantAccountId || null,
     externalMerchantId: request.externalMerchantId || null,
     states: convert.statesOf(request.states),
@@ -52,14 +64,6 @@ export async function listTransactions(
   const last = page.at(-1);
   return create(ListTransactionsResponseSchema, {
     transactions: page.map((transaction) => convert.toTransaction(transaction)),
-    nextPageToken: found.length > limit && last ? Buffer.from(`${last.cursor}|${last.id}`).toString('base64url') : '',
+    nextPageToken: found.length > limit && last ? toPageToken({ at: last.cursor, id: last.id }) : '',
   });
-}
-
-function parseToken(token: string): { createdAt: string; id: string } {
-  const [createdAt = '', id = ''] = Buffer.from(token, 'base64url').toString().split('|');
-  if (Number.isNaN(Date.parse(createdAt)))
-    throw rpcError(Code.InvalidArgument, 'INVALID_ARGUMENT', 'page_token is malformed');
-  uuid(id, 'page_token');
-  return { createdAt, id };
 }

@@ -17,4 +17,9 @@ export const accountId = (externalMerchantId: string, accountReference: string) 
 export const operationId = (kind: string, externalId: string, caller: string, key: string, attempt: number) =>
   derived(kind, externalId, caller, key, attempt);
 
+/**
+ * Id of a refund that happened at the processor without an order of ours: of the processor's reference, whoever reports it (R23).
+ */
+export const reportedRefundId = (account: string, reference: string) => derived('reported refund', account, reference);
+
 export const eventId = (transaction: string, sequence: bigint) => derived('event', transaction, sequence);

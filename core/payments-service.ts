@@ -8,18 +8,22 @@ import { createTransaction } from './create-transaction.ts';
 import { getTransaction, listTransactions } from './find-transactions.ts';
 import { refundTransaction } from './refund-transaction.ts';
 import { reportOutcome } from './report-outcome.ts';
+import { reportRefund } from './report-refund.ts';
 import { voidTransaction } from './void-transaction.ts';
+import { watchTransaction } from './watch-transaction.ts';
 
-/** Who may call what (R33): nobody but the gateway moves money, and the engine may not begin a payment. */
+/** Who may call what (R33): nobody but the gateway takes money, and the engine may not begin a payment. */
 export const ALLOWED: Readonly<Record<string, readonly Role[]>> = {
   ConnectMerchantAccount: ['gateway'],
   CreateTransaction: ['gateway'],
   CaptureTransaction: ['gateway'],
   VoidTransaction: ['gateway'],
-  RefundTransaction: ['gateway'],
+  RefundTransaction: ['gateway', 'backoffice'],
+  ReportRefund: ['engine', 'backoffice'],
   ReportOutcome: ['engine', 'operator'],
   GetTransaction: ['gateway', 'backoffice', 'reader', 'operator'],
   ListTransactions: ['gateway', 'backoffice', 'reader', 'operator'],
+  WatchTransaction: ['gateway', 'backoffice', 'reader', 'operator'],
 };
 
 /** The table of contents of the core. */
@@ -30,8 +34,10 @@ export function paymentsService(core: Core): ServiceImpl<typeof PaymentsService>
     captureTransaction: (request, context) => captureTransaction(core, request, context),
     voidTransaction: (request, context) => voidTransaction(core, request, context),
     refundTransaction: (request, context) => refundTransaction(core, request, context),
+    reportRefund: (request, context) => reportRefund(core, request, context),
     reportOutcome: (request, context) => reportOutcome(core, request, context),
     getTransaction: (request) => getTransaction(core, request),
     listTransactions: (request) => listTransactions(core, request),
+    watchTransaction: (request, context) => watchTransaction(core, request, context),
   };
 }

@@ -2,10 +2,11 @@ import { type BusMessage, type EventPublisher, signMessage } from '../proto/runt
 import type { Core } from './context.ts';
 import { lockPublisher, markPublished, type OutboxRow, unpublished } from './store/outbox.ts';
 
-const BATCH = 200;
+/** An event has 8 KiB at most: no broker refuses so many at once. */
+const BATCH = 100;
 
 /** How long a batch may take to be received, in ms; the database ends the tx of a publisher that vanished a little later. */
-const SEND_MS = 3_000;
+export const SEND_MS = 3_000;
 
 /**
  * Publishes the oldest events, one publisher at a time over all cores, in order (R42). The send stands inside the tx on purpose: the

@@ -7,7 +7,7 @@ import { insertEvent } from './store/outbox.ts';
 import { updateTransaction } from './store/transactions.ts';
 import type { Refusal, Transaction } from './transaction.ts';
 
-/** What a call of Wix recorded in tx 1: an operation that runs now, or one that is finished as it is recorded. */
+/** What a call recorded in tx 1: an operation that runs now, or one that is finished as it is recorded. */
 export interface Recorded {
   readonly transaction: Transaction;
   readonly operation: Operation;
@@ -21,14 +21,16 @@ export async function record(
   patch: Partial<Transaction>,
   operation: Omit<NewOperation, 'reason' | 'errorCode' | 'errorMessage' | 'transactionId' | 'caller'> & {
     refusal?: Refusal;
+    /** Wix unless it is said. */
+    caller?: string;
   },
   event?: EventType,
 ): Promise<Recorded> {
   const { refusal, ...fields } = operation;
   const inserted = await insertOperation(tx, {
+    caller: 'wix',
     ...fields,
     transactionId: before.id,
-    caller: 'wix',
     reason: refusal?.reason ?? null,
     errorCode: refusal?.errorCode || null,
     errorMessage: refusal?.message || null,

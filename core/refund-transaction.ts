@@ -1,5 +1,5 @@
 import { create } from '@bufbuild/protobuf';
-import type { HandlerContext } from '@connectrpc/connect';
+import { Code, type HandlerContext } from '@connectrpc/connect';
 import {
   type RefundTransactionRequest,
   type RefundTransactionResponse,
@@ -7,13 +7,16 @@ import {
   RefundTransactionRequest_Why as Why,
 } from '../proto/gen/payments/v1/payments_service_pb.js';
 import { Reason } from '../proto/gen/payments/v1/reason_pb.js';
+import { type Caller, callerKey } from '../proto/runtime/callers.ts';
 import type { Queryable } from '../proto/runtime/database.ts';
 import { counter } from '../proto/runtime/metrics.ts';
+import { rpcError } from '../proto/runtime/rpc.ts';
 import { answerOperation, outcomeUnknown } from './answer-operation.ts';
 import { type Budget, demandTime, readWithin, startBudget, within } from './calls.ts';
 import { isOwn } from './capture-or-void.ts';
 import type { Core } from './context.ts';
 import * as convert from './convert.ts';
+import { noTransaction } from './find-transactions.ts';
 import { operationId } from './ids.ts';
 import { processorAccount } from './merchant-credentials.ts';
 import { type Operation, reserved } from './operation.ts';
@@ -25,25 +28,32 @@ import { announce } from './settle.ts';
 import { claimOne, operationsOf, refundByKey } from './store/operations.ts';
 import { lockTransaction, transactionById } from './store/transactions.ts';
 import { type Refusal, reception, remaining, type Transaction } from './transaction.ts';
-import { validRefund } from './valid.ts';
+import { validRefund, validRefundOfPsp } from './valid.ts';
 
 const strangers = counter('foreign_ids_total', 'Known ids that came with another merchant or payment (R9).', ['call']);
 
-/** Returns captured money: synchronous for Wix, once for each refund id, never above what remains (R22). */
+/** Who asks: Wix through the gateway, or a service of the PSP's, each with keys of its own (R23). */
+interface Asker {
+  readonly isWix: boolean;
+  readonly caller: string;
+  readonly key: string;
+}
+
+/** Returns captured money: synchronous, once for each key of its asker, never above what remains (R22, R23). */
 export async function refundTransaction(
   core: Core,
   request: RefundTransactionRequest,
   context: HandlerContext,
 ): Promise<RefundTransactionResponse> {
-  validRefund(request);
+  const asker = askerOf(request, context.values.get(callerKey));
   const budget = startBudget(core.config.ANSWER_BUDGET_MS, context.timeoutMs());
-  const known = await refundByKey(core.db, 'wix', request.externalRefundId);
-  if (known) return answerKnown(core, budget, request, known);
+  const known = await refundByKey(core.db, asker.caller, asker.key);
+  if (known) return answerKnown(core, budget, request, asker, known);
   // While a capture runs, what can be refunded depends on what becomes of it.
   const received = await readWithin(budget, () =>
     core.db.inTx((tx) => {
       demandTime(budget);
-      return receive(core, tx, request);
+      return receive(core, tx, request, asker);
     }),
   );
   if (!received) throw outcomeUnknown();
@@ -59,15 +69,27 @@ export async function refundTransaction(
   return create(RefundTransactionResponseSchema, await answerOperation(core, budget, operation.id));
 }
 
-/** The same refund id again: the answer from its row; if that is unknown, the processor is asked first (R22). */
+function askerOf(request: RefundTransactionRequest, { name, role }: Caller): Asker {
+  const isWix = role === 'gateway';
+  if (isWix) validRefund(request);
+  else validRefundOfPsp(request);
+  return isWix
+    ? { isWix, caller: 'wix', key: request.externalRefundId }
+    : { isWix, caller: name, key: request.requestKey };
+}
+
+/** The same key again: the answer from its row; if that is unknown, the processor is asked first (R22). */
 async function answerKnown(
   core: Core,
   budget: Budget,
   request: RefundTransactionRequest,
+  asker: Asker,
   known: Operation,
 ): Promise<RefundTransactionResponse> {
   const transaction = await transactionById(core.db, known.transactionId);
-  if (transaction?.externalId !== request.externalId) {
+  if (!transaction || !isNamed(transaction, request, asker)) {
+    if (!asker.isWix)
+      throw rpcError(Code.AlreadyExists, 'REQUEST_KEY_USED', 'this request_key belongs to a refund of another payment');
     strangers.inc({ call: 'refund' });
     core.log.warn('refund.known_to_another_payment', { operationId: known.id });
     const refusal = {
@@ -91,20 +113,30 @@ async function answerKnown(
 type Received = (Recorded & { readonly authorize?: Operation }) | { readonly refusal: Refusal } | 'known';
 
 /** tx 1. Every refund that names a known payment gets a row and, if its amount is known, an event (R22). Undefined: wait. */
-async function receive(core: Core, tx: Queryable, request: RefundTransactionRequest): Promise<Received | undefined> {
-  const found = await lockTransaction(tx, { externalId: request.externalId });
-  if (!found) return { refusal: NO_PAYMENT };
+async function receive(
+  core: Core,
+  tx: Queryable,
+  request: RefundTransactionRequest,
+  asker: Asker,
+): Promise<Received | undefined> {
+  const { externalId, transactionId: id } = request;
+  const found = await lockTransaction(tx, externalId === '' ? { id } : { externalId });
+  if (!found && asker.isWix) return { refusal: NO_PAYMENT };
+  if (!found || !isNamed(found, request, asker)) throw noTransaction();
   const { now: _, ...transaction } = found;
-  if (await refundByKey(tx, 'wix', request.externalRefundId)) return 'known';
+  if (await refundByKey(tx, asker.caller, asker.key)) return 'known';
   const operations = await operationsOf(tx, transaction.id);
-  const verdict = await judge(core, tx, request, transaction, operations);
+  const verdict = asker.isWix
+    ? await judge(core, tx, request, transaction, operations)
+    : demandBalance(transaction, operations, request.amount);
   if (verdict === 'wait') return undefined;
 
   const amount = verdict.amount ?? null;
   const fields = {
-    id: operationId('refund', transaction.externalId, 'wix', request.externalRefundId, 1),
+    id: operationId('refund', transaction.externalId, asker.caller, asker.key, 1),
     kind: 'refund',
-    key: request.externalRefundId,
+    caller: asker.caller,
+    key: asker.key,
     callId: null,
     attempt: 1,
     amount,
@@ -127,16 +159,25 @@ async function receive(core: Core, tx: Queryable, request: RefundTransactionRequ
   return { ...(await record(tx, transaction, {}, { ...fields, state: 'running' })), authorize };
 }
 
-type Verdict = { readonly amount: bigint | undefined; readonly refusal?: Refusal } | 'wait';
+interface Judgement {
+  readonly amount: bigint | undefined;
+  readonly refusal?: Refusal;
+}
 
-/** Whether a new refund may run, and its amount: an absent one is what remains, fixed here. */
+/** Whether the request names this payment. Wix's plugin id is checked later, with its credentials (R11). */
+function isNamed({ id, externalId }: Transaction, request: RefundTransactionRequest, { isWix }: Asker): boolean {
+  if (isWix) return externalId === request.externalId;
+  return [externalId, ''].includes(request.externalId) && [id, ''].includes(request.transactionId.toLowerCase());
+}
+
+/** Whether a new refund that Wix asks for may run. */
 async function judge(
   core: Core,
   tx: Queryable,
   request: RefundTransactionRequest,
   transaction: Transaction,
   operations: readonly Operation[],
-): Promise<Verdict> {
+): Promise<Judgement | 'wait'> {
   const refuse = (reason: Reason, errorCode: string, message: string) => ({
     amount: request.amount,
     refusal: { reason, errorCode, message },
@@ -154,11 +195,40 @@ async function judge(
     default:
       return refuse(Reason.REFUND_NOT_ALLOWED, 'NOT_CAPTURED', 'Payment is not captured');
   }
+  return balance(transaction, operations, request.amount);
+}
+
+/** Whether a new refund of the PSP's own may run: else an error, which leaves no row, so that its key may come again (R23). */
+function demandBalance(
+  transaction: Transaction,
+  operations: readonly Operation[],
+  amount: bigint | undefined,
+): Judgement {
+  const { state, capturedAmount, refundedAmount } = transaction;
+  if (state !== 'captured')
+    throw rpcError(Code.FailedPrecondition, 'NOT_CAPTURED', `the payment is ${state}, not captured`, { state });
+  const judgement = balance(transaction, operations, amount);
+  const { refusal } = judgement;
+  if (!refusal) return judgement;
+  const code = refusal.errorCode === 'REFUND_IN_PROGRESS' ? Code.Aborted : Code.FailedPrecondition;
+  throw rpcError(code, refusal.errorCode, refusal.message, {
+    captured_amount: String(capturedAmount),
+    refunded_amount: String(refundedAmount),
+    reserved_amount: String(reserved(operations)),
+  });
+}
+
+/** Whether the balance of a captured payment allows a refund, and its amount: an absent one is what remains, fixed here (R22). */
+function balance(transaction: Transaction, operations: readonly Operation[], asked: bigint | undefined): Judgement {
+  const refuse = (reason: Reason, errorCode: string, message: string) => ({
+    amount: asked,
+    refusal: { reason, errorCode, message },
+  });
   if (operations.some((operation) => operation.kind === 'refund' && operation.state === 'unknown'))
     return refuse(Reason.REFUND_TECHNICAL_ERROR, 'REFUND_IN_PROGRESS', 'An earlier refund is not decided yet');
   const left = remaining(transaction, reserved(operations));
   if (left <= 0n) return refuse(Reason.PAYMENT_ALREADY_REFUNDED, 'NOTHING_LEFT', 'Payment is fully refunded');
-  const amount = request.amount ?? left;
+  const amount = asked ?? left;
   if (amount === 0n) return refuse(Reason.REFUND_NOT_ALLOWED, 'AMOUNT', 'The amount must not be zero');
   if (amount > left) return refuse(Reason.REFUND_NOT_ALLOWED, 'AMOUNT', `More than the remaining ${left}`);
   return { amount };

@@ -3,6 +3,7 @@ import { type ConnectRouter, createClient, type Interceptor, type Transport } fr
 import { PaymentsService } from '../proto/gen/payments/v1/payments_service_pb.js';
 import { ProcessorService } from '../proto/gen/processor/v1/processor_pb.js';
 import { requireToken } from '../proto/runtime/callers.ts';
+import { ConfigError } from '../proto/runtime/config.ts';
 import { assertDurable, createDatabase, migrate } from '../proto/runtime/database.ts';
 import type { EventPublisher } from '../proto/runtime/event-bus.ts';
 import { createGrpcServer } from '../proto/runtime/grpc-server.ts';
@@ -10,6 +11,8 @@ import { createAdminServer, type Service } from '../proto/runtime/lifecycle.ts';
 import type { Log } from '../proto/runtime/log.ts';
 import { type Loop, startLoop } from '../proto/runtime/loop.ts';
 import { logCalls } from '../proto/runtime/rpc.ts';
+import { createRpcHandler, refuse } from '../proto/runtime/rpc-over-http.ts';
+import { tlsOf } from '../proto/runtime/tls.ts';
 import { createCalls } from './calls.ts';
 import type { CoreConfig } from './config.ts';
 import type { Core } from './context.ts';
@@ -17,6 +20,7 @@ import { ALLOWED, paymentsService } from './payments-service.ts';
 import { publishOutbox } from './publish-outbox.ts';
 import { reconcile } from './reconcile.ts';
 import { keyIdsInUse } from './store/merchant-accounts.ts';
+import { createWatchers } from './watch-transaction.ts';
 
 const SCHEMA = 'core';
 
@@ -42,6 +46,7 @@ export function createCore(
   const db = createDatabase({ url, schema: SCHEMA, poolSize: config.DATABASE_POOL_SIZE, log });
   const calls = createCalls('calls', config.PROCESSOR_CALLS_MAX, log);
   const chases = createCalls('chases', CHASES_MAX, log);
+  const watchers = createWatchers();
   const loops: { publisher?: Loop; reconciler?: Loop } = {};
   const core: Core = {
     config,
@@ -49,6 +54,7 @@ export function createCore(
     log,
     calls,
     chases,
+    watchers,
     processor: createClient(ProcessorService, deps.processor),
     wakePublisher: () => loops.publisher?.wake(),
     wakeReconcile: () => loops.reconciler?.wake(),
@@ -56,24 +62,34 @@ export function createCore(
   const routes = (router: ConnectRouter) => {
     router.service(PaymentsService, paymentsService(core));
   };
+  // Card data in clear JSON has no place on a wire, so that this method has no path there (R33).
+  const routesWithoutCards = (router: ConnectRouter) => {
+    const { createTransaction, ...served } = paymentsService(core);
+    for (const [name, implementation] of Object.entries(served))
+      router.rpc(PaymentsService.method[name as keyof typeof served], implementation as never);
+  };
   const interceptors = [logCalls(log)];
-  const tokens = config.CORE_TOKENS;
-  const grpc =
-    tokens &&
-    createGrpcServer({
-      host: config.CORE_HOST,
-      port: config.CORE_GRPC_PORT,
-      routes,
-      interceptors: [...interceptors, requireToken(tokens, ALLOWED, log)],
-      log,
-    });
+  const { CORE_HOST: host, CORE_TOKENS: tokens } = config;
+  if (tokens?.list.some(({ name, role }) => role !== 'gateway' && (name === 'wix' || name === 'system')))
+    throw new ConfigError(['CORE_TOKENS must not name a caller wix or system, the gateway aside: the core keeps both']);
+  const doors = tokens && [...interceptors, requireToken(tokens, ALLOWED, log)];
+  const tls = tlsOf('CORE', config);
+  const grpc = doors && createGrpcServer({ host, port: config.CORE_GRPC_PORT, routes, interceptors: doors, log, tls });
+  const http = doors && createRpcHandler({ routes: routesWithoutCards, interceptors: doors });
   let isStopping = false;
   const health = () =>
     db.ping().then(
       () => ({ ready: !isStopping }),
       () => ({ ready: false, detail: { database: 'unreachable' } }),
     );
-  const admin = createAdminServer({ host: config.CORE_HOST, port: config.CORE_HTTP_PORT, health, log });
+  const admin = createAdminServer({
+    host,
+    port: config.CORE_HTTP_PORT,
+    health,
+    log,
+    tls,
+    fallback: http && ((request, response) => (isStopping ? refuse(503, 'unavailable') : http)(request, response)),
+  });
   let grpcPort: number | undefined;
 
   return {
@@ -84,15 +100,16 @@ export function createCore(
       await migrate({ url, schema: SCHEMA, dir: fileURLToPath(new URL('migrations', import.meta.url)), log });
       await assertDurable(db);
       await demandKeys(core);
-      await admin.start();
+      const httpPort = await admin.start();
       loops.publisher = startLoop('publish_outbox', () => publishOutbox(core, deps.events), { idleMs: 250, log });
       loops.reconciler = startLoop('reconcile', async () => (await reconcile(core)).claimed, { idleMs: 500, log });
       grpcPort = await grpc?.start();
-      log.info('core.started', { grpcPort });
+      log.info('core.started', { grpcPort, httpPort });
     },
     async stop(drainMs = config.DRAIN_MS) {
       isStopping = true;
       const end = performance.now() + drainMs;
+      watchers.end();
       await grpc?.stop(drainMs);
       await loops.reconciler?.stop();
       const leftMs = Math.max(0, end - performance.now());

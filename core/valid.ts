@@ -7,43 +7,35 @@ import type {
   ListTransactionsRequest,
   RefundTransactionRequest,
   ReportOutcomeRequest,
+  ReportRefundRequest,
   VoidTransactionRequest,
 } from '../proto/gen/payments/v1/payments_service_pb.js';
-import type { Refusal } from '../proto/gen/payments/v1/transaction_pb.js';
+import { type Refusal, Transaction_State } from '../proto/gen/payments/v1/transaction_pb.js';
+import { demand, demandLength, demandUuid } from '../proto/runtime/requests.ts';
 import { rpcError } from '../proto/runtime/rpc.ts';
 
-// The limits that the protos state, checked at the core's edge: a caller that breaks them gets INVALID_ARGUMENT, never a row.
+// The limits of payments.v1.
 
 export const INT64_MAX = 9_223_372_036_854_775_807n;
-const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
-
-function demand(holds: boolean, field: string, rule: string): void {
-  if (!holds) throw rpcError(Code.InvalidArgument, 'INVALID_ARGUMENT', `${field} ${rule}`, { field });
-}
-
-function length(value: string, field: string, min: number, max: number): void {
-  demand(value.length >= min && value.length <= max, field, `must have ${min}..${max} characters`);
-}
-
-export function uuid(value: string, field: string): void {
-  demand(UUID.test(value), field, 'must be a UUID');
-}
-
 function amount(value: bigint | undefined, field: string): void {
   demand(value === undefined || (value >= 0n && value <= INT64_MAX), field, 'must not be negative');
 }
 
+function positive(value: bigint | undefined, field: string): void {
+  demand(value === undefined || (value > 0n && value <= INT64_MAX), field, 'must be at least 1');
+}
+
 function refusal({ reason, errorCode, message }: Refusal): void {
   demand(reason !== 0, 'refusal.reason', 'is missing');
-  length(errorCode, 'refusal.error_code', 0, 50);
-  length(message, 'refusal.message', 0, 300);
+  demandLength(errorCode, 'refusal.error_code', 0, 50);
+  demandLength(message, 'refusal.message', 0, 300);
 }
 
 export function validConnect(request: ConnectMerchantAccountRequest): Credentials {
   const { credentials } = request;
-  length(request.externalMerchantId, 'external_merchant_id', 1, 200);
-  length(request.country, 'country', 0, 1000);
-  length(request.currency, 'currency', 0, 1000);
+  demandLength(request.externalMerchantId, 'external_merchant_id', 1, 200);
+  demandLength(request.country, 'country', 0, 1000);
+  demandLength(request.currency, 'currency', 0, 1000);
   if (!credentials)
     throw rpcError(Code.InvalidArgument, 'INVALID_ARGUMENT', 'credentials is missing', { field: 'credentials' });
   const entries = Object.entries(credentials.values);
@@ -54,10 +46,10 @@ export function validConnect(request: ConnectMerchantAccountRequest): Credential
 
 export function validCreate(request: CreateTransactionRequest): void {
   const isComplete = request.refusal === undefined;
-  length(request.externalId, 'external_id', 1, 200);
-  length(request.externalMerchantId, 'external_merchant_id', isComplete ? 1 : 0, 200);
-  length(request.paymentMethod, 'payment_method', 0, 200);
-  length(request.currency, 'currency', isComplete ? 1 : 0, 200);
+  demandLength(request.externalId, 'external_id', 1, 200);
+  demandLength(request.externalMerchantId, 'external_merchant_id', isComplete ? 1 : 0, 200);
+  demandLength(request.paymentMethod, 'payment_method', 0, 200);
+  demandLength(request.currency, 'currency', isComplete ? 1 : 0, 200);
   amount(request.amount, 'amount');
   demand(!isComplete || request.amount !== undefined, 'amount', 'is missing');
   demand(!isComplete || request.merchantCredentials !== undefined, 'merchant_credentials', 'is missing');
@@ -65,30 +57,45 @@ export function validCreate(request: CreateTransactionRequest): void {
 }
 
 export function validCapture(request: CaptureTransactionRequest | VoidTransactionRequest): void {
-  length(request.externalId, 'external_id', 1, 200);
-  uuid(request.callId, 'call_id');
+  demandLength(request.externalId, 'external_id', 1, 200);
+  demandUuid(request.callId, 'call_id');
   amount(request.amount, 'amount');
 }
 
 export function validRefund(request: RefundTransactionRequest): void {
-  length(request.externalId, 'external_id', 1, 200);
-  length(request.externalRefundId, 'external_refund_id', 1, 200);
+  demandLength(request.externalId, 'external_id', 1, 200);
+  demandLength(request.externalRefundId, 'external_refund_id', 1, 200);
   amount(request.amount, 'amount');
   if (request.refusal) refusal(request.refusal);
 }
 
+export function validRefundOfPsp(request: RefundTransactionRequest): void {
+  demandLength(request.requestKey, 'request_key', 1, 200);
+  demandLength(request.externalId, 'external_id', request.transactionId === '' ? 1 : 0, 200);
+  if (request.transactionId !== '') demandUuid(request.transactionId, 'transaction_id');
+  demand(request.externalRefundId === '', 'external_refund_id', "is Wix's; give a request_key");
+  demand(request.refusal === undefined, 'refusal', "is the gateway's");
+  positive(request.amount, 'amount');
+}
+
+export function validReportRefund(request: ReportRefundRequest): void {
+  demandLength(request.processorReference, 'processor_reference', 1, 200);
+  positive(request.amount, 'amount');
+}
+
 export function validList(request: ListTransactionsRequest): void {
-  demand(request.pageSize >= 0 && request.pageSize <= 200, 'page_size', 'must be 0..200');
-  if (request.merchantAccountId !== '') uuid(request.merchantAccountId, 'merchant_account_id');
-  length(request.externalMerchantId, 'external_merchant_id', 0, 200);
+  if (request.merchantAccountId !== '') demandUuid(request.merchantAccountId, 'merchant_account_id');
+  demandLength(request.externalMerchantId, 'external_merchant_id', 0, 200);
   demand(request.states.length <= 20, 'states', 'must have at most 20 entries');
+  const known = request.states.every((state) => state > 0 && Transaction_State[state] !== undefined);
+  demand(known, 'states', 'must be states that are known here');
 }
 
 export function validReport(request: ReportOutcomeRequest): void {
-  uuid(request.requestId, 'request_id');
+  demandUuid(request.requestId, 'request_id');
   demand(request.outcome?.kind.case !== undefined, 'outcome', 'is missing');
   if (!request.override) return;
-  length(request.overrideReason, 'override_reason', 1, 500);
+  demandLength(request.overrideReason, 'override_reason', 1, 500);
   const isFinal = ['approved', 'declined', 'failed', 'expired'].includes(request.outcome?.kind.case ?? '');
   demand(isFinal, 'outcome', 'must be final to override');
 }

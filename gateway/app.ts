@@ -2,19 +2,18 @@ import Router from '@koa/router';
 import Koa, { type Context, type Next } from 'koa';
 import type { Log } from '../proto/runtime/log.ts';
 import { histogram } from '../proto/runtime/metrics.ts';
-import { captureTransaction } from './capture-transaction.ts';
+import { captureTransaction, voidTransaction } from './capture-or-void.ts';
 import { connectAccount } from './connect-account.ts';
 import type { AskCore } from './core.ts';
 import { createTransaction } from './create-transaction.ts';
 import type { ReadBody } from './read-body.ts';
 import { refundTransaction } from './refund-transaction.ts';
 import type { VerifyWixSignature } from './verify-wix-signature.ts';
-import { voidTransaction } from './void-transaction.ts';
 import { Unanswered, type WixAnswer } from './wix-answer.ts';
 import { type JsonObject, parseWixJson } from './wix-json.ts';
 
-/** One of Wix's five calls: from its body to its answer. Throws Unanswered when there is none. */
-export type WixCall = (body: JsonObject, ask: AskCore) => Promise<WixAnswer>;
+/** From the body of one of Wix's calls to its answer. Throws Unanswered when there is none. */
+type WixCall = (body: JsonObject, ask: AskCore) => Promise<WixAnswer>;
 
 const CALLS: Record<string, WixCall> = {
   'connect-account': connectAccount,
@@ -29,15 +28,10 @@ const LOGGED_MAX = 200;
 
 /** The HTTP side of the gateway: POST /wix/v1/<call>, nothing else. */
 export function createApp(deps: { verify: VerifyWixSignature; readBody: ReadBody; ask: AskCore; log: Log }): Koa {
+  const durations = histogram('wix_call_duration_seconds', 'Calls of Wix, from headers to answer.', ['call', 'status']);
   const app = new Koa();
   const router = new Router({ prefix: '/wix/v1', strict: true });
-  for (const [name, call] of Object.entries(CALLS)) {
-    router.post(`/${name}`, (ctx) => answerCall(ctx, name, call));
-    router.all(`/${name}`, (ctx) => {
-      ctx.set('Allow', 'POST');
-      throw new Unanswered(405, 'method not allowed');
-    });
-  }
+  for (const [name, call] of Object.entries(CALLS)) router.all(`/${name}`, (ctx) => answerCall(ctx, name, call));
   app.use(logAndRefuse);
   app.use(router.routes());
   app.use(() => {
@@ -49,6 +43,7 @@ export function createApp(deps: { verify: VerifyWixSignature; readBody: ReadBody
   /** The order is R7's: nothing of the body is read before its signature is known to be good. */
   async function answerCall(ctx: Context, name: string, call: WixCall): Promise<void> {
     ctx.state.call = name;
+    if (ctx.method !== 'POST') throw new Unanswered(405, 'only POST is allowed');
     const signature = await deps.verify(ctx.get('Digest'));
     if (ctx.get('Content-Encoding')) throw new Unanswered(415, 'encoded body');
     if (!ctx.is('application/json')) throw new Unanswered(415, 'not application/json');
@@ -56,9 +51,9 @@ export function createApp(deps: { verify: VerifyWixSignature; readBody: ReadBody
     signature.vouchFor(body);
     const json = parseWixJson(body);
     if (!json) throw new Unanswered(400, 'not a JSON object');
-    ctx.state.fields = loggedOf(json);
+    ctx.state.ids = idsOf(json);
     const answer = await call(json, deps.ask);
-    Object.assign(ctx.state.fields, loggedOf(answer));
+    Object.assign(ctx.state.ids, idsOf(answer), { reasonCode: answer.reasonCode });
     ctx.body = answer;
   }
 
@@ -74,10 +69,10 @@ export function createApp(deps: { verify: VerifyWixSignature; readBody: ReadBody
     }
     const seconds = (performance.now() - startedAt) / 1000;
     const call: string = ctx.state.call ?? 'unknown-call';
-    const fields = { ...ctx.state.fields, httpStatus: ctx.status, durationMs: Math.round(seconds * 1000), ...refused };
+    const fields = { ...ctx.state.ids, httpStatus: ctx.status, durationMs: Math.round(seconds * 1000), ...refused };
     const level = ctx.status === 200 ? 'info' : ctx.status === 500 ? 'error' : 'warn';
     deps.log[level](`wix.${call.replaceAll('-', '_')}`, fields);
-    durations().observe({ call, status: String(ctx.status) }, seconds);
+    durations.observe({ call, status: String(ctx.status) }, seconds);
   }
 }
 
@@ -85,18 +80,13 @@ export function createApp(deps: { verify: VerifyWixSignature; readBody: ReadBody
 function refuse(ctx: Context, status: number): void {
   ctx.body = status === 401 ? null : {};
   ctx.status = status;
+  if (status === 405) ctx.set('Allow', 'POST');
   if (status === 401 || !ctx.req.complete) ctx.set('Connection', 'close');
 }
 
-const durations = () =>
-  histogram('wix_call_duration_seconds', 'Calls of Wix, from headers to answer.', ['call', 'status']);
-
-/** The ids of a message and its reason; never anything else of it, nor a value that is longer than an id. */
-function loggedOf(message: JsonObject | WixAnswer): JsonObject {
-  const { reasonCode } = message;
+/** The ids in a message that may be logged: nothing that is longer than an id. */
+function idsOf(message: JsonObject | WixAnswer): JsonObject {
+  const isShown = (value: unknown) => typeof value === 'string' && value.length <= LOGGED_MAX;
   const ids = LOGGED.map((name) => [name, message[name]] as const);
-  return Object.fromEntries([
-    ...ids.filter(([, value]) => typeof value === 'string' && value.length <= LOGGED_MAX),
-    ...(typeof reasonCode === 'number' ? [['reasonCode', reasonCode] as const] : []),
-  ]);
+  return Object.fromEntries(ids.filter(([, value]) => isShown(value)));
 }

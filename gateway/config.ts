@@ -1,14 +1,6 @@
 import { z } from 'zod';
-import {
-  flag,
-  isLoopback,
-  logLevel,
-  milliseconds,
-  PLAINTEXT_REFUSED,
-  port,
-  secret,
-  text,
-} from '../proto/runtime/config.ts';
+import { flag, logLevel, milliseconds, parsedBy, port, secret, text } from '../proto/runtime/config.ts';
+import { callsSafely, tlsEntries } from '../proto/runtime/tls.ts';
 import { readPublicKeys } from './verify-wix-signature.ts';
 
 export type GatewayConfig = z.infer<typeof gatewayConfig>;
@@ -18,14 +10,7 @@ export const gatewayConfig = z.object({
   GATEWAY_HOST: text().default('127.0.0.1'),
   GATEWAY_PORT: port(8080),
   GATEWAY_ADMIN_PORT: port(8081),
-  WIX_PUBLIC_KEY: text().transform((pem, context) => {
-    try {
-      return readPublicKeys(pem);
-    } catch (error) {
-      context.issues.push({ code: 'custom', input: undefined, message: (error as Error).message });
-      return z.NEVER;
-    }
-  }),
+  WIX_PUBLIC_KEY: parsedBy(readPublicKeys),
   CORE_DEADLINE_MS: milliseconds(10_000),
   ANSWER_BUDGET_MS: milliseconds(8_000),
   DRAIN_MS: milliseconds(8_000),
@@ -37,9 +22,8 @@ export const standaloneConfig = gatewayConfig
   .extend({
     CORE_URL: text().default('127.0.0.1:50051'),
     CORE_TOKEN: secret(32),
+    /** Whose core is believed, and the gateway's own certificate. */
+    ...tlsEntries('CORE'),
     ALLOW_PLAINTEXT: flag(false),
   })
-  .refine(({ CORE_URL, ALLOW_PLAINTEXT }) => ALLOW_PLAINTEXT || isLoopback(CORE_URL), {
-    path: ['CORE_URL'],
-    message: PLAINTEXT_REFUSED,
-  });
+  .superRefine(callsSafely('CORE'));

@@ -5,40 +5,42 @@ import type { Log } from '../proto/runtime/log.ts';
 import { Unanswered } from './wix-answer.ts';
 
 export type PaymentsClient = Client<typeof PaymentsService>;
+type Method = keyof PaymentsClient;
 
-/** Makes one call to the core. The id is this call's own, the same when the call is repeated (R21). */
-export type AskCore = <Answer>(
-  call: (payments: PaymentsClient, callId: string, options: CallOptions) => Promise<Answer>,
-) => Promise<Answer>;
+/** A member that is undefined is absent. */
+type Loose<T> = T extends object ? { [K in keyof T]: Loose<T[K]> | undefined } : T;
+
+/** Makes one call to the core, under a call_id of its own. */
+export type AskCore = <M extends Method>(
+  method: M,
+  request: Loose<Parameters<PaymentsClient[M]>[0]>,
+) => ReturnType<PaymentsClient[M]>;
 
 /**
- * An error says that the call has no answer, not that nothing happened: it is repeated once with what is left of the deadline if it
- * came before the answer budget was over (R1). Without an answer after that: 503. No call is ever ended because Wix hung up (R3):
- * only the deadline is given along.
+ * An error says that the call has no answer, not that nothing happened: it is repeated once, under the same call_id (R21) and with what
+ * is left of the deadline, if it came before the answer budget was over (R1). Without an answer after that: 503. No call is ever ended
+ * because Wix hung up (R3): only the deadline is given along.
  */
 export function createAskCore(
   payments: PaymentsClient,
   { deadlineMs, budgetMs, log }: { deadlineMs: number; budgetMs: number; log: Log },
 ): AskCore {
-  return async (call) => {
-    const callId = randomUUID();
+  const ask = async (method: Method, asked: object): Promise<unknown> => {
+    const call = payments[method] as (request: object, options: CallOptions) => Promise<unknown>;
+    const request = { ...asked, callId: randomUUID() };
     const startedAt = performance.now();
     const elapsedMs = () => performance.now() - startedAt;
+    const once = () => call(request, { timeoutMs: Math.max(1, Math.ceil(deadlineMs - elapsedMs())) });
     try {
-      return await call(payments, callId, { timeoutMs: deadlineMs });
+      return await once().catch((err: unknown) => {
+        if (elapsedMs() >= Math.min(budgetMs, deadlineMs)) throw err;
+        log.warn('core.asked_again', { callId: request.callId, err });
+        return once();
+      });
     } catch (err) {
-      if (elapsedMs() >= Math.min(budgetMs, deadlineMs)) throw noAnswer(callId, err);
-      log.warn('core.asked_again', { callId, err });
-    }
-    try {
-      return await call(payments, callId, { timeoutMs: Math.ceil(deadlineMs - elapsedMs()) });
-    } catch (err) {
-      throw noAnswer(callId, err);
+      log.error('core.no_answer', { callId: request.callId, err });
+      throw new Unanswered(503, 'the core gave no answer');
     }
   };
-
-  function noAnswer(callId: string, err: unknown): Unanswered {
-    log.error('core.no_answer', { callId, err });
-    return new Unanswered(503, 'the core gave no answer');
-  }
+  return ask as AskCore;
 }

@@ -1,96 +1,197 @@
-import type { MessageInitShape } from '@bufbuild/protobuf';
-import type { z } from 'zod';
-import { type PaymentDetailsSchema, Wallet_Type as WalletType } from '../proto/gen/payments/v1/payment_details_pb.js';
+import { z } from 'zod';
+import {
+  Wallet_AuthenticationMethod as AuthenticationMethod,
+  Wallet_Type as WalletType,
+} from '../proto/gen/payments/v1/payment_details_pb.js';
 import type { AskCore } from './core.ts';
-import { type Refusal, readBy } from './refusal.ts';
+import { readPaymentMethod } from './payment-methods.ts';
+import { type RefusalCode, readBy } from './refusal.ts';
 import { renderCreation, renderRefusal, type WixAnswer } from './wix-answer.ts';
 import type { JsonObject } from './wix-json.ts';
-import { createTransactionRemains, createTransactionSchema } from './wix-schemas.ts';
-
-type Payment = z.infer<typeof createTransactionSchema>;
-type Details = Exclude<MessageInitShape<typeof PaymentDetailsSchema>, { $typeName: string }>;
+import {
+  amount,
+  credentials,
+  harmless,
+  id,
+  integer,
+  mode,
+  oneOf,
+  readable,
+  text,
+  texts,
+  token,
+} from './wix-schemas.ts';
 
 /** Contract 5. A malformed request whose id can be read goes to the core as a refusal: the core knows what Wix may hear (R2). */
 export async function createTransaction(body: JsonObject, ask: AskCore): Promise<WixAnswer> {
-  const { value, refusal } = readBy(createTransactionSchema, body);
-  const request = value ? requestOf(value) : refusedRequestOf(body, refusal);
-  if (refusal && !request.externalId) return renderRefusal(refusal);
-  return renderCreation(
-    await ask((payments, callId, options) => payments.createTransaction({ ...request, callId }, options)),
-  );
-}
-
-function refusedRequestOf(body: JsonObject, refusal: Refusal) {
-  const { wixTransactionId, wixMerchantId, merchantCredentials, order, mode } = createTransactionRemains.parse(body);
-  const { totalAmount, currency = '' } = order?.description ?? {};
-  return {
-    externalId: wixTransactionId,
-    externalMerchantId: wixMerchantId,
-    ...(merchantCredentials && { merchantCredentials: { values: merchantCredentials } }),
-    mode,
-    ...(totalAmount !== undefined && { amount: totalAmount }),
-    currency,
+  const { value, refusal } = readBy(creation, body);
+  const said = value ?? remains.parse(body);
+  if (refusal && !said.wixTransactionId) return renderRefusal(refusal);
+  const response = await ask('createTransaction', {
+    externalId: said.wixTransactionId,
+    externalMerchantId: said.wixMerchantId,
+    merchantCredentials: said.merchantCredentials,
+    mode: said.mode,
+    amount: said.order?.description?.totalAmount,
+    currency: said.order?.description?.currency,
+    paymentMethod: value?.paymentMethod,
+    authorizeOnly: value?.authorizeOnly,
+    details: value && detailsOf(value),
     refusal,
-  };
+  });
+  return renderCreation(response);
 }
 
-function requestOf(payment: Payment) {
-  const { totalAmount, currency } = payment.order.description;
+function detailsOf(payment: z.infer<typeof creation>) {
+  const { id: orderId, description } = payment.order;
+  const { buyerInfo, billingAddress, shippingAddress, items, charges } = description;
   return {
-    externalId: payment.wixTransactionId,
-    externalMerchantId: payment.wixMerchantId,
-    merchantCredentials: { values: payment.merchantCredentials },
-    mode: payment.mode,
-    amount: totalAmount,
-    currency,
-    paymentMethod: payment.paymentMethod,
-    authorizeOnly: payment.authorizeOnly,
-    details: detailsOf(payment),
-  };
-}
-
-function detailsOf(payment: Payment): Details {
-  const { id, description } = payment.order;
-  const { billingAddress, shippingAddress, buyerInfo, charges, items } = description;
-  return {
-    method: methodOf(payment.paymentMethodData),
-    orderId: id,
-    buyerLanguage: buyerInfo?.buyerLanguage ?? '',
-    buyerId: buyerInfo?.buyerId ?? '',
-    remoteIp: payment.fraudInformation?.remoteIp ?? '',
+    method: Object.values(payment.paymentMethodData).find((data) => data !== undefined) ?? PAGE,
+    orderId,
+    ...buyerInfo,
+    ...payment.fraudInformation,
     moto: payment.moto,
     offSession: payment.offSession,
     scaRequested: payment.scaRequested,
     setupCredentialsOnFile: payment.setupCredentialsOnFile.offSession,
     installments: payment.installments,
-    ...(billingAddress && { billingAddress: addressOf(billingAddress) }),
-    ...(shippingAddress && { shippingAddress: addressOf(shippingAddress) }),
+    billingAddress,
+    shippingAddress,
     items,
-    ...(charges && { charges }),
+    charges,
   };
 }
 
-/** Without payment data the buyer acts on a page: a redirect method, or a hosted page. */
-function methodOf({ card, reference, googlePay, applePay, ideal }: Payment['paymentMethodData']) {
-  if (card) {
-    const { month, year, ...rest } = card;
-    return { case: 'card', value: { ...rest, expiryMonth: month, expiryYear: year } } as const;
-  }
-  if (reference) return { case: 'reference', value: reference } as const;
-  if (googlePay) {
-    const { expirationMonth: expiryMonth, expirationYear: expiryYear, ...rest } = googlePay;
-    return { case: 'wallet', value: { ...rest, type: WalletType.GOOGLE_PAY, expiryMonth, expiryYear } } as const;
-  }
-  if (applePay) {
-    const { expirationMonth: expiryMonth, expirationYear: expiryYear, cardholderName: holderName, ...rest } = applePay;
-    return {
-      case: 'wallet',
-      value: { ...rest, type: WalletType.APPLE_PAY, expiryMonth, expiryYear, holderName },
-    } as const;
-  }
-  return { case: 'redirect', value: { issuerBank: ideal?.issuerBank ?? '' } } as const;
-}
+/** Without payment data the buyer acts on a page: of a redirect method, or a hosted one. */
+const PAGE = { case: 'redirect', value: {} } as const;
 
-function addressOf({ taxIdentifier, ...address }: NonNullable<Payment['order']['description']['billingAddress']>) {
-  return { ...address, taxId: taxIdentifier?.id ?? '', taxIdType: taxIdentifier?.type ?? '' };
-}
+// What Wix sends, as sections 5.2 to 5.4 of its contract have it.
+
+const ITEMS_MAX = 1000;
+const INT32_MAX = 2n ** 31n - 1n;
+
+/** A yes or no that decides about money. */
+const decision = z.boolean().default(false);
+
+const harmlessNumber = amount.catch(0n);
+
+const address = texts(
+  ...(['firstName', 'lastName', 'company', 'address', 'street', 'houseNumber', 'city', 'state', 'zipCode'] as const),
+  ...(['countryCode', 'phone', 'fax', 'email'] as const),
+)
+  .extend({ taxIdentifier: harmless(texts('id', 'type')) })
+  .transform(({ taxIdentifier, ...rest }) => ({ ...rest, taxId: taxIdentifier?.id, taxIdType: taxIdentifier?.type }));
+
+const item = texts('id', 'name', 'description', 'category').extend({
+  quantity: harmlessNumber,
+  price: harmlessNumber,
+  weightInKg: z.union([z.number(), z.bigint(), token]).transform(String).catch(''),
+});
+
+const description = {
+  totalAmount: amount,
+  currency: id,
+  items: z
+    .array(harmless(item))
+    .transform((items) => items.filter((line) => line !== undefined).slice(0, ITEMS_MAX))
+    .catch([]),
+  charges: harmless(z.object({ tax: harmlessNumber, shipping: harmlessNumber, discount: harmlessNumber })),
+  billingAddress: harmless(address),
+  shippingAddress: harmless(address),
+  buyerInfo: harmless(texts('buyerId', 'buyerLanguage')),
+};
+
+const digits = (pattern: RegExp, code: RefusalCode) =>
+  z.string({ error: ({ input }) => (input === undefined ? undefined : code) }).regex(pattern, code);
+
+const cardNumber = digits(/^\d{12,19}$/, 'CARD_NUMBER');
+const month = integer('EXPIRY', 1n, 12n).transform(Number);
+const year = integer('EXPIRY', 1000n, 9999n).transform(Number);
+
+const card = z
+  .object({
+    number: cardNumber,
+    year,
+    month,
+    cvv: digits(/^(\d{3,4})?$/, 'CVV').default(''),
+    holderName: text,
+    networkTransactionId: token.default(''),
+    dsTransactionId: token.default(''),
+  })
+  .transform(({ month: expiryMonth, year: expiryYear, ...rest }) => ({
+    case: 'card' as const,
+    value: { ...rest, expiryMonth, expiryYear },
+  }));
+
+const { PAN_ONLY, CRYPTOGRAM_3DS, UNSPECIFIED } = AuthenticationMethod;
+
+/** Apple's is read like Google's (U8). */
+const wallet = (type: WalletType) =>
+  z
+    .object({
+      pan: cardNumber,
+      expirationYear: year,
+      expirationMonth: month,
+      authenticationMethod: oneOf({ PAN_ONLY, CRYPTOGRAM_3DS }, UNSPECIFIED),
+      cryptogram: token.default(''),
+      eci: text,
+      accountVerified: z.boolean().catch(false),
+      cardholderAuthenticated: z.boolean().catch(false),
+      cardholderName: text,
+    })
+    .transform(({ expirationMonth: expiryMonth, expirationYear: expiryYear, cardholderName: holderName, ...rest }) => ({
+      case: 'wallet' as const,
+      value: { ...rest, type, expiryMonth, expiryYear, holderName },
+    }));
+
+const reference = z.object({ token: token.min(1) }).transform((value) => ({ case: 'reference' as const, value }));
+
+const BANKS = ['ING', 'RABOBANK', 'ABN_AMRO', 'SNS_BANK', 'BUNQ', 'ASN_BANK', 'REGIOBANK', 'TRIODOS_BANK', 'KNAB'];
+const ideal = z
+  .object({ issuerBank: z.enum([...BANKS, 'VAN_LANSCHOT', 'HANDELSBANKEN', 'REVOLUT']).catch('') })
+  .transform((value) => ({ case: 'redirect' as const, value }));
+
+/** At most one of the members known here: a member that Wix adds one day is ignored like any other property. */
+const paymentMethodData = z
+  .object({
+    card: card.optional(),
+    reference: reference.optional(),
+    googlePay: wallet(WalletType.GOOGLE_PAY).optional(),
+    applePay: wallet(WalletType.APPLE_PAY).optional(),
+    ideal: harmless(ideal),
+  })
+  .refine((members) => Object.values(members).filter(Boolean).length <= 1);
+
+const creation = z
+  .object({
+    wixTransactionId: id,
+    wixMerchantId: id,
+    merchantCredentials: credentials,
+    order: z.object({ id: text, description: z.object(description) }),
+    paymentMethod: z.string().transform(readPaymentMethod).pipe(z.string('METHOD')).default(''),
+    paymentMethodData: paymentMethodData.default({}),
+    mode,
+    installments: integer('INVALID_FORMAT', 0n, INT32_MAX).transform(Number).default(0),
+    fraudInformation: harmless(texts('remoteIp')),
+    setupCredentialsOnFile: z.object({ offSession: decision }).default({ offSession: false }),
+    offSession: decision,
+    moto: decision,
+    scaRequested: decision,
+    authorizeOnly: decision,
+  })
+  .superRefine(({ paymentMethod: method, paymentMethodData: data }, context) => {
+    // A card or a wallet without its data, and without a stored credential, can be charged by nobody.
+    const member =
+      method === 'creditCard' ? 'card' : method === 'googlePay' || method === 'applePay' ? method : undefined;
+    if (member && !data[member] && !data.reference)
+      context.addIssue({ code: 'custom', path: ['paymentMethodData', member], message: 'MISSING_FIELD' });
+  });
+
+/** What a create that is malformed elsewhere still says (R2). */
+const remains = readable({
+  wixTransactionId: id,
+  wixMerchantId: id,
+  merchantCredentials: credentials,
+  mode,
+  order: readable({ description: readable({ totalAmount: amount, currency: id }) }),
+});

@@ -1,10 +1,11 @@
 import { createClient } from '@connectrpc/connect';
 import { PaymentsService } from '../proto/gen/payments/v1/payments_service_pb.js';
 import { withToken } from '../proto/runtime/callers.ts';
-import { isLoopback, parseConfig, refuseDevelopmentSecrets, secretNames } from '../proto/runtime/config.ts';
+import { parseConfig, refuseDevelopmentSecrets, secretNames } from '../proto/runtime/config.ts';
 import { createGrpcTransport } from '../proto/runtime/grpc-transport.ts';
 import { runMain } from '../proto/runtime/lifecycle.ts';
 import { createLog } from '../proto/runtime/log.ts';
+import { isPlaintext, tlsOf } from '../proto/runtime/tls.ts';
 import { standaloneConfig } from './config.ts';
 import { createGateway } from './service.ts';
 
@@ -14,9 +15,10 @@ runMain(
     const config = parseConfig(standaloneConfig, env);
     refuseDevelopmentSecrets(standaloneConfig, env);
     const log = createLog('gateway', config.LOG_LEVEL);
-    if (!isLoopback(config.CORE_URL)) log.warn('core.plaintext', { url: config.CORE_URL });
+    if (isPlaintext(config.CORE_URL)) log.warn('core.plaintext', { url: config.CORE_URL });
     const core = createGrpcTransport({
       url: config.CORE_URL,
+      tls: tlsOf('CORE', config),
       interceptors: [withToken(config.CORE_TOKEN)],
       defaultTimeoutMs: config.CORE_DEADLINE_MS,
     });

@@ -1,25 +1,41 @@
+import { z } from 'zod';
+import { RefundTransactionRequest_Why as Why } from '../proto/gen/payments/v1/payments_service_pb.js';
 import type { AskCore } from './core.ts';
 import { readBy } from './refusal.ts';
 import { renderRefund, renderRefusal, type WixAnswer } from './wix-answer.ts';
 import type { JsonObject } from './wix-json.ts';
-import { refundTransactionRemains, refundTransactionSchema } from './wix-schemas.ts';
+import { credentials, id, integer, mode, oneOf, readable } from './wix-schemas.ts';
+
+const { DUPLICATE, FRAUDULENT, REQUESTED_BY_CUSTOMER, UNSPECIFIED } = Why;
+
+/** Contract 6.1. */
+const refund = z.object({
+  wixTransactionId: id,
+  wixRefundId: id,
+  pluginTransactionId: id,
+  merchantCredentials: credentials,
+  refundAmount: integer('INVALID_FORMAT').optional(),
+  mode,
+  reason: oneOf({ DUPLICATE, FRAUDULENT, REQUESTED_BY_CUSTOMER }, UNSPECIFIED),
+});
+
+/** What a refund that is malformed elsewhere still says (R22). */
+const remains = readable(refund.shape);
 
 /** Contract 6. A malformed request whose two ids can be read goes to the core as a refusal, to be kept and told (R22). */
 export async function refundTransaction(body: JsonObject, ask: AskCore): Promise<WixAnswer> {
-  const { value, refusal } = readBy(refundTransactionSchema, body);
-  const refund = value ?? refundTransactionRemains.parse(body);
-  if (refusal && !(refund.wixTransactionId && refund.wixRefundId)) return renderRefusal(refusal);
-  const request = {
-    externalId: refund.wixTransactionId,
-    externalRefundId: refund.wixRefundId,
-    transactionId: refund.pluginTransactionId,
-    ...(refund.refundAmount !== undefined && { amount: refund.refundAmount }),
-    ...(refund.merchantCredentials && { merchantCredentials: { values: refund.merchantCredentials } }),
-    mode: refund.mode,
-    why: refund.reason,
-    ...(refusal && { refusal }),
-  };
-  return renderRefund(
-    await ask((payments, callId, options) => payments.refundTransaction({ ...request, callId }, options)),
-  );
+  const { value, refusal } = readBy(refund, body);
+  const said = value ?? remains.parse(body);
+  if (refusal && !(said.wixTransactionId && said.wixRefundId)) return renderRefusal(refusal);
+  const response = await ask('refundTransaction', {
+    externalId: said.wixTransactionId,
+    externalRefundId: said.wixRefundId,
+    transactionId: said.pluginTransactionId,
+    amount: said.refundAmount,
+    merchantCredentials: said.merchantCredentials,
+    mode: said.mode,
+    why: said.reason,
+    refusal,
+  });
+  return renderRefund(response);
 }

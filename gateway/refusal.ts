@@ -10,8 +10,6 @@ export interface Refusal {
   readonly message: string;
 }
 
-export type RefusalCode = keyof typeof REFUSALS;
-
 const REFUSALS = {
   MISSING_FIELD: { reason: Reason.REQUIRED_FIELDS_ARE_MISSING, because: 'is missing' },
   INVALID_FORMAT: { reason: Reason.INVALID_FORMAT_PARAMETER, because: 'has the wrong format' },
@@ -21,6 +19,8 @@ const REFUSALS = {
   CVV: { reason: Reason.INVALID_CVV_CVC, because: 'is not a security code' },
   METHOD: { reason: Reason.PAYMENT_METHOD_NOT_AVAILABLE, because: 'is not available' },
 };
+
+export type RefusalCode = keyof typeof REFUSALS;
 
 /**
  * Reads a body by the schema of its endpoint. A schema says with a RefusalCode as its message what its failure means; without one,
@@ -34,7 +34,7 @@ export function readBy<S extends z.ZodType>(
     error: (issue): RefusalCode => (issue.input === undefined ? 'MISSING_FIELD' : 'INVALID_FORMAT'),
   });
   if (parsed.success) return { value: parsed.data };
-  const { path = [], message = 'INVALID_FORMAT' } = parsed.error.issues[0] ?? {};
+  const { path, message } = parsed.error.issues[0]!;
   const { reason, because } = REFUSALS[message as RefusalCode];
   const subject = message === 'METHOD' ? 'Payment method' : path.join('.');
   return { refusal: { reason, errorCode: message, message: `${subject} ${because}` } };

@@ -1,5 +1,5 @@
 import { createHash, createPublicKey, type KeyObject, timingSafeEqual } from 'node:crypto';
-import { errors, jwtVerify } from 'jose';
+import { jwtVerify } from 'jose';
 import { z } from 'zod';
 import { Unanswered } from './wix-answer.ts';
 
@@ -17,13 +17,16 @@ const claims = z.object({ data: z.strictObject({ SHA256: z.string().regex(/^[0-9
  * Verifies the signature of contract 3 in two steps, so that nobody unsigned costs a body (R7): RS256 under one of the keys and an
  * `exp` that has not passed, from the header alone; then the hash, over the bytes as they came. Both throw an Unanswered with 401.
  */
-export function createSignatureVerifier(
-  keys: readonly KeyObject[],
-  now: () => Date = () => new Date(),
-): VerifyWixSignature {
+export function createSignatureVerifier(keys: readonly KeyObject[], now = () => new Date()): VerifyWixSignature {
   return async (header) => {
     if (!header.startsWith(PREFIX)) throw new Unanswered(401, 'no Digest header');
-    const payload = await verifyToken(header.slice(PREFIX.length), keys, now());
+    const token = header.slice(PREFIX.length);
+    const options = { algorithms: ['RS256'], requiredClaims: ['exp'], clockTolerance: SKEW_S, currentDate: now() };
+    const { payload } = await Promise.any(keys.map((key) => jwtVerify(token, key, options))).catch(
+      ({ errors }: AggregateError) => {
+        throw new Unanswered(401, errors.map(({ code }) => code).join(', '));
+      },
+    );
     const { data } = claims.safeParse(payload);
     if (!data) throw new Unanswered(401, 'no SHA256 claim');
     const expected = Buffer.from(data.data.SHA256, 'hex');
@@ -36,38 +39,23 @@ export function createSignatureVerifier(
   };
 }
 
-async function verifyToken(token: string, keys: readonly KeyObject[], currentDate: Date): Promise<unknown> {
-  let problem = 'no key';
-  for (const key of keys) {
-    try {
-      const options = { algorithms: ['RS256'], requiredClaims: ['exp'], clockTolerance: SKEW_S, currentDate };
-      return (await jwtVerify(token, key, options)).payload;
-    } catch (error) {
-      problem = error instanceof errors.JOSEError ? error.code : 'unreadable token';
-    }
-  }
-  throw new Unanswered(401, problem);
-}
-
 /**
  * Reads one or two RSA public keys in PEM, one after the other; two while Wix changes its key. Newlines may be written as \n.
  * Throws an Error that quotes nothing.
  */
 export function readPublicKeys(pem: string): KeyObject[] {
   const blocks = pem.replaceAll('\\n', '\n').match(/-----BEGIN ([A-Z ]+)-----[^-]+-----END \1-----/g) ?? [];
-  if (blocks.length < 1 || blocks.length > 2) throw new Error('must hold one or two public keys in PEM');
-  return blocks.map((block) => {
-    const key = block.includes('PRIVATE') ? undefined : readKey(block);
-    if (key?.asymmetricKeyType !== 'rsa' || (key.asymmetricKeyDetails?.modulusLength ?? 0) < RSA_BITS_MIN)
-      throw new Error(`must hold RSA public keys of at least ${RSA_BITS_MIN} bits`);
-    return key;
-  });
+  let keys: KeyObject[] = [];
+  try {
+    // Of a private key it would make the public one.
+    if (!pem.includes('PRIVATE')) keys = blocks.map((block) => createPublicKey(block));
+  } catch {
+    // OpenSSL's reason helps nobody.
+  }
+  const areRsa = keys.every((key) => key.asymmetricKeyType === 'rsa' && bitsOf(key) >= RSA_BITS_MIN);
+  if (!areRsa || keys.length < 1 || keys.length > 2)
+    throw new Error(`must hold one or two RSA public keys in PEM, of at least ${RSA_BITS_MIN} bits`);
+  return keys;
 }
 
-function readKey(pem: string): KeyObject | undefined {
-  try {
-    return createPublicKey(pem);
-  } catch {
-    return undefined;
-  }
-}
+const bitsOf = (key: KeyObject) => key.asymmetricKeyDetails?.modulusLength ?? 0;

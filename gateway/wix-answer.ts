@@ -22,19 +22,20 @@ export type WixAnswer = Readonly<Record<string, unknown>>;
 
 /** No answer: a status other than 200, and a body that tells nothing. `message` is for the log. */
 export class Unanswered extends Error {
+  override name = 'Unanswered';
   readonly status: number;
   constructor(status: number, message: string) {
     super(message);
-    this.name = 'Unanswered';
     this.status = status;
   }
 }
 
 export function renderRefusal({ reason, errorCode, message }: Refusal): WixAnswer {
-  return {
+  return filled({
     reasonCode: reason || Reason.GENERAL_ERROR,
-    ...filled({ errorCode: cut(errorCode, ERROR_CODE_MAX), errorMessage: cut(message, ERROR_MESSAGE_MAX) }),
-  };
+    errorCode: cut(errorCode, ERROR_CODE_MAX),
+    errorMessage: cut(message, ERROR_MESSAGE_MAX),
+  });
 }
 
 /** All that came, in the order it came in, then what the processor added. */
@@ -68,48 +69,30 @@ export function renderOperation({ refusal }: CaptureTransactionResponse | VoidTr
   return refusal ? renderRefusal(refusal) : {};
 }
 
-function renderState(transaction: Transaction): WixAnswer {
-  switch (transaction.state) {
-    case State.AUTHORIZED:
-    case State.CAPTURING:
-    case State.VOIDING:
-    case State.CAPTURED:
-    case State.VOIDED:
-    case State.EXPIRED:
-      return renderApproval(transaction);
-    case State.PENDING:
-      return { reasonCode: transaction.reason || Reason.PENDING_GENERAL };
-    case State.AWAITING_BUYER:
-      if (transaction.redirectUrl) return { redirectUrl: transaction.redirectUrl };
-  }
-  throw new Unanswered(503, `the core answered ${State[transaction.state]} and nothing to say of it`);
-}
-
 /** Once approved, always approved, whatever became of the payment since (R5). */
-function renderApproval({ cardDetails, credentialsOnFile }: Transaction): WixAnswer {
-  return {
-    ...(cardDetails?.bin &&
-      cardDetails.lastFour && { cardDetails: { bin: cardDetails.bin, lastFour: cardDetails.lastFour } }),
-    ...(credentialsOnFile && { credentialsOnFile: renderCredentialsOnFile(credentialsOnFile) }),
-  };
+const APPROVED = [State.AUTHORIZED, State.CAPTURING, State.VOIDING, State.CAPTURED, State.VOIDED, State.EXPIRED];
+
+function renderState({ state, reason, redirectUrl, cardDetails, credentialsOnFile }: Transaction): WixAnswer {
+  if (state === State.PENDING) return { reasonCode: reason || Reason.PENDING_GENERAL };
+  if (state === State.AWAITING_BUYER && redirectUrl) return { redirectUrl };
+  if (!APPROVED.includes(state))
+    throw new Unanswered(503, `the core answered ${State[state]} and nothing to say of it`);
+  const { bin, lastFour } = cardDetails ?? {};
+  return filled({
+    cardDetails: bin && lastFour && { bin, lastFour },
+    credentialsOnFile: credentialsOnFile && renderCredentialsOnFile(credentialsOnFile),
+  });
 }
 
 function renderCredentialsOnFile({ info, paymentMethod }: CredentialsOnFile): WixAnswer {
-  const {
-    networkTransactionId = '',
-    dsTransactionId = '',
-    transactionLinkId = '',
-  } = info.case === 'cardReference' ? info.value : {};
-  return {
-    ...(info.case === 'cardReference' && {
-      cardReference: filled({ networkTransactionId, dsTransactionId, transactionLinkId }),
-    }),
-    ...(info.case === 'paymentMethodReference' && { paymentMethodReference: { token: info.value.token } }),
-    ...filled({ paymentMethod }),
-  };
+  if (info.case === 'paymentMethodReference')
+    return filled({ paymentMethodReference: { token: info.value.token }, paymentMethod });
+  if (info.case === undefined) return filled({ paymentMethod });
+  const { networkTransactionId, dsTransactionId, transactionLinkId } = info.value;
+  return filled({ cardReference: filled({ networkTransactionId, dsTransactionId, transactionLinkId }), paymentMethod });
 }
 
 /** Only the members that say something. */
-function filled(members: Record<string, string>): WixAnswer {
-  return Object.fromEntries(Object.entries(members).filter(([, value]) => value !== ''));
+function filled(members: Record<string, unknown>): WixAnswer {
+  return Object.fromEntries(Object.entries(members).filter(([, value]) => value !== '' && value !== undefined));
 }

@@ -1,24 +1,27 @@
 import { createInterface } from 'node:readline';
 import { Readable } from 'node:stream';
 import { parseArgs, styleText } from 'node:util';
+import { hideTimerWarnings } from '../proto/runtime/kafka.ts';
 import { CONTROL_PORT, type Line, runDemo, type Summary } from './control.ts';
 import type { Verdict } from './flows.ts';
 import { startPlayground } from './playground.ts';
+import { startKafkaBroker, untilKafkaAnswers } from './support/kafka-broker.ts';
 
 const HELP = `Drives every flow of card payments as Wix would, and holds each against the contract.
 
-  npm run demo [-- --data DIR]
+  npm run demo [-- [--data DIR] [--kafka]]
 
 Uses the connector of \`npm start\` if it runs, else starts one of its own on the same data.
 
-  --data DIR   where everything is kept (./.data)
+  --data DIR   where everything is kept (./.data; with --kafka ./.data/kafka)
+  --kafka      events go over Kafka: the brokers of KAFKA_BROKERS, else one started for this (needs java and mvn)
   --help
 
 Exits with 1 if a flow breaks a rule.
 `;
 
 const { values } = parseArgs({
-  options: { data: { type: 'string', default: './.data' }, help: { type: 'boolean', short: 'h' } },
+  options: { data: { type: 'string' }, kafka: { type: 'boolean' }, help: { type: 'boolean', short: 'h' } },
 });
 
 /** The flows of a running `npm start`, or undefined if there is none. */
@@ -31,9 +34,21 @@ async function fromRunning(): Promise<AsyncIterable<Line> | undefined> {
   })();
 }
 
-async function demo(data: string): Promise<number> {
-  const running = await fromRunning();
+/** The environment of KAFKA_BROKERS, or that of a broker of one's own. */
+async function startKafka(): Promise<{ env: Record<string, string>; stop(): void }> {
+  hideTimerWarnings(process);
+  const given = Object.entries(process.env).filter(([name]) => name.startsWith('KAFKA_')) as [string, string][];
+  if (process.env.KAFKA_BROKERS) return { env: Object.fromEntries(given), stop: () => undefined };
+  const broker = await startKafkaBroker();
+  process.once('exit', broker.stop);
+  await untilKafkaAnswers(broker.address);
+  return { env: { KAFKA_BROKERS: broker.address, KAFKA_REPLICATION: '1' }, stop: broker.stop };
+}
+
+async function demo(data: string, overKafka: boolean): Promise<number> {
+  const running = overKafka ? undefined : await fromRunning();
   if (running) return print(running);
+  const kafka = overKafka ? await startKafka() : undefined;
   const free = {
     GATEWAY_PORT: '0',
     GATEWAY_ADMIN_PORT: '0',
@@ -41,11 +56,12 @@ async function demo(data: string): Promise<number> {
     CORE_HTTP_PORT: '0',
     RELAY_PORT: '0',
   };
-  const playground = await startPlayground({ data, env: free });
+  const playground = await startPlayground({ data, env: { ...free, ...kafka?.env } });
   try {
     return await print(runDemo(playground));
   } finally {
     await playground.stop();
+    kafka?.stop();
   }
 }
 
@@ -80,7 +96,7 @@ Node ${nodeMb} MB resident, PostgreSQL ${postgresMb} MB
 
 if (values.help) process.stdout.write(HELP);
 else
-  demo(values.data).then(
+  demo(values.data ?? (values.kafka ? './.data/kafka' : './.data'), values.kafka === true).then(
     (code) => {
       process.exitCode = code;
     },

@@ -20,7 +20,10 @@ const { values } = parseArgs({
 
 async function start(data: string): Promise<void> {
   const playground = await startPlayground({ data, wixPort: Number(process.env.WIX_PORT || 8090) });
-  const control = await serveControl(playground);
+  const control = await serveControl(playground).catch(async (error) => {
+    await playground.stop();
+    throw error;
+  });
   const { wix, gatewayUrl, env } = playground;
   console.log(`
 Ready after ${process.uptime().toFixed(1)} s. No money moves here.
@@ -50,7 +53,9 @@ Try next
 
 if (values.help) process.stdout.write(HELP);
 else
-  start(values.data).catch((error: Error) => {
-    console.error(`npm start: ${error.message}`);
+  start(values.data).catch((error: Error & { code?: string; port?: number }) => {
+    const isTaken = error.code === 'EADDRINUSE';
+    const hint = `port ${error.port} is in use. Is npm start running already? Every port can be set: npm start -- --help`;
+    console.error(`npm start: ${isTaken ? hint : error.message}`);
     process.exit(1);
   });

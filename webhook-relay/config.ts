@@ -1,5 +1,6 @@
 import { z } from 'zod';
-import { integer, keyRing, logLevel, milliseconds, port, secret, text, url } from '../proto/runtime/config.ts';
+import { callers, integer, keyRing, logLevel, milliseconds, port, secret, text, url } from '../proto/runtime/config.ts';
+import { kafkaConfig, saslIsWhole } from '../proto/runtime/kafka-client.ts';
 
 /** What the relay takes from the environment. */
 export const relayConfig = z.object({
@@ -15,9 +16,14 @@ export const relayConfig = z.object({
   /** Attempts that run at once. */
   RELAY_CONCURRENCY: integer(8, { min: 1, max: 256 }),
   RELAY_PORT: port(8082),
+  /** Who may look at deliveries and decide about them; without it no RPC is served (R33). */
+  RELAY_TOKENS: callers().optional(),
   RELAY_HOST: text().prefault('127.0.0.1'),
   DRAIN_MS: milliseconds(8000),
   LOG_LEVEL: logLevel(),
 });
 
 export type RelayConfig = z.infer<typeof relayConfig>;
+
+/** The relay as a process of its own, with the core elsewhere. */
+export const standaloneConfig = z.object({ ...relayConfig.shape, ...kafkaConfig.shape }).superRefine(saslIsWhole);

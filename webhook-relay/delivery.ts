@@ -1,6 +1,6 @@
 // The order in which Wix hears of one payment (R26, R27; Wix contract 9.3 and 9.5), as data. Nothing here does I/O.
 
-export type DeliveryState = 'waiting' | 'delivered' | 'superseded' | 'not_for_wix' | 'parked' | 'held';
+export type DeliveryState = 'waiting' | 'delivered' | 'superseded' | 'not_for_wix' | 'parked' | 'held' | 'skipped';
 
 export type Final = 'approved' | 'declined';
 
@@ -16,6 +16,7 @@ export interface Delivery {
 export interface Cursor {
   /** Events 1 to this one are all finished. */
   readonly doneThrough: bigint;
+  /** An operator who gave a final event up has said that Wix knows (R29). */
   readonly finalTold: Final | null;
 }
 
@@ -68,8 +69,8 @@ export function planDeliveries(cursor: Cursor, deliveries: readonly Delivery[]):
     ({ sequence }) => sequence <= receivedThrough && (barrier === undefined || sequence < barrier),
   );
 
-  const finalTold = cursor.finalTold ?? finalAmong(deliveries, 'delivered');
-  const told = finalTold ?? (finalAmong(free, 'waiting') ? 'coming' : 'nothing');
+  const finalTold = cursor.finalTold ?? finalAmong(deliveries, ['delivered', 'skipped']);
+  const told = finalTold ?? (finalAmong(free, ['waiting']) ? 'coming' : 'nothing');
 
   const moves: Move[] = [];
   let next: Delivery | undefined;
@@ -93,10 +94,10 @@ function subjectOf(delivery: Delivery): Subject {
   return TRANSACTION_EVENTS[delivery.type] ?? 'operation';
 }
 
-function finalAmong(deliveries: readonly Delivery[], state: DeliveryState): Final | null {
+function finalAmong(deliveries: readonly Delivery[], states: readonly DeliveryState[]): Final | null {
   for (const delivery of deliveries) {
     const subject = subjectOf(delivery);
-    if (delivery.state === state && (subject === 'approved' || subject === 'declined')) return subject;
+    if (states.includes(delivery.state) && (subject === 'approved' || subject === 'declined')) return subject;
   }
   return null;
 }

@@ -1,11 +1,16 @@
 import { fileURLToPath } from 'node:url';
+import { DeliveriesService } from '../proto/gen/relay/v1/deliveries_pb.js';
+import { requireToken } from '../proto/runtime/callers.ts';
 import { assertDurable, createDatabase, migrate } from '../proto/runtime/database.ts';
 import type { EventReceiver } from '../proto/runtime/event-bus.ts';
 import { createAdminServer, type Service } from '../proto/runtime/lifecycle.ts';
 import type { Log } from '../proto/runtime/log.ts';
 import { type Loop, sleep, startLoop } from '../proto/runtime/loop.ts';
+import { logCalls } from '../proto/runtime/rpc.ts';
+import { createRpcHandler } from '../proto/runtime/rpc-over-http.ts';
 import type { RelayConfig } from './config.ts';
 import { createDeliverer } from './deliver.ts';
+import { ALLOWED, deliveriesService } from './deliveries-service.ts';
 import { createReceiver } from './receive.ts';
 import { keysInUse } from './store.ts';
 import { sweep } from './sweep.ts';
@@ -21,12 +26,16 @@ export interface Relay extends Service {
   receive: EventReceiver;
   /** Something may be due: look now. */
   wake(): void;
-  /** Health and metrics; known once started. */
+  /** Health, metrics and, with RELAY_TOKENS, the deliveries service; known once started. */
   readonly adminPort: number;
 }
 
-/** Tells Wix of every event it is given, in order for each payment and until Wix has heard (R26 to R29). Connects to nothing yet. */
-export function createRelay(config: RelayConfig, { log }: { log: Log }): Relay {
+/**
+ * Tells Wix of every event it is given, in order for each payment and until Wix has heard (R26 to R29). Connects to nothing yet. It is
+ * ready while it receives, whoever hands it the events (R45).
+ */
+export function createRelay(config: RelayConfig, deps: { log: Log; isReceiving?: () => boolean }): Relay {
+  const { log, isReceiving = () => true } = deps;
   const { EVENTS_KEY: keys, EVENT_DELAY_MS: delayMs, RELAY_CONCURRENCY: concurrency } = config;
   const url = config.DATABASE_URL.reveal();
   const db = createDatabase({ url, schema: SCHEMA, log });
@@ -34,9 +43,22 @@ export function createRelay(config: RelayConfig, { log }: { log: Log }): Relay {
   const deliverer = createDeliverer({ db, keys, wix: createWixClient(config), log, concurrency });
   const health = async () => {
     await db.ping();
-    return { ready: !stopping.signal.aborted };
+    const receiving = isReceiving();
+    return {
+      ready: receiving && !stopping.signal.aborted,
+      ...(!receiving && { detail: { events: 'the consumer does not move' } }),
+    };
   };
-  const admin = createAdminServer({ host: config.RELAY_HOST, port: config.RELAY_PORT, health, log });
+  const tokens = config.RELAY_TOKENS;
+  const deliveries = deliveriesService({ db, keys, log, wake: deliverer.wake });
+  const rpc =
+    tokens &&
+    createRpcHandler({
+      routes: (router) => router.service(DeliveriesService, deliveries),
+      interceptors: [logCalls(log), requireToken(tokens, ALLOWED, log)],
+    });
+  const { RELAY_HOST: host, RELAY_PORT: port } = config;
+  const admin = createAdminServer({ host, port, health, log, fallback: rpc });
   const stopping = new AbortController();
   let sweeping: Loop | undefined;
   let adminPort = 0;

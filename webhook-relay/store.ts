@@ -142,12 +142,15 @@ export interface Claim {
   readonly threeDaysOld: boolean;
 }
 
-/** Claims at most `limit` payments that are due, one event of each; first attempts go before retries (R29). */
+/** The newest word of an operator on whether deliveries go on. */
+const PAUSED = `(select action from decisions where action in ('pause', 'resume') order by id desc limit 1) is not distinct from 'pause'`;
+
+/** Claims at most `limit` payments that are due, one event of each; first attempts go before retries (R29). None while paused. */
 export async function claimDue(db: Queryable, limit: number, leaseMs: number): Promise<Claim[]> {
   const claimed = await db.query<{ eventId: string; claim: number }>(
     `with due as materialized (
        select transaction_id from transactions
-       where next_attempt_at <= now() and claimed_until is null
+       where next_attempt_at <= now() and claimed_until is null and not ${PAUSED}
        order by retrying, next_attempt_at limit $1
        for update skip locked)
      update transactions t
@@ -286,13 +289,14 @@ export async function keysInUse(db: Queryable): Promise<string[]> {
   return rows.map(({ keyId }) => keyId);
 }
 
-/** How many deliveries are open, and for how many seconds the oldest has been due and is not being attempted. */
-export async function measure(db: Queryable): Promise<{ open: number; oldestDueSeconds: number }> {
+/** How many deliveries are open, for how many seconds the oldest has been due and is not being attempted, and whether all are paused. */
+export async function measure(db: Queryable): Promise<{ open: number; oldestDueSeconds: number; paused: boolean }> {
   return onlyRow(
-    await db.query<{ open: number; oldestDueSeconds: number }>(
+    await db.query<{ open: number; oldestDueSeconds: number; paused: boolean }>(
       `select (select count(*)::integer from deliveries where finished_at is null) as open,
               (select coalesce(greatest(extract(epoch from now() - min(next_attempt_at)), 0), 0)::float8
-               from transactions where next_attempt_at is not null and claimed_until is null) as "oldestDueSeconds"`,
+               from transactions where next_attempt_at is not null and claimed_until is null) as "oldestDueSeconds",
+              ${PAUSED} as paused`,
     ),
   );
 }

@@ -15,7 +15,8 @@ export async function sweep({ db, log }: { db: Database; log: Log }): Promise<nu
   while (await freeOne(db, log)) freed++;
   for (const { transactionId, doneThrough } of await takeGaps(db))
     log.alert('event_gap', { transactionId, doneThrough: String(doneThrough) });
-  const { open, oldestDueSeconds } = await measure(db);
+  const { open, oldestDueSeconds, paused } = await measure(db);
+  gauge('relay_paused', 'Whether an operator has paused all deliveries.').set(Number(paused));
   gauge('relay_deliveries_open', 'Deliveries that are not finished.').set(open);
   gauge('relay_oldest_due_seconds', 'Seconds for which the oldest due delivery has waited for its attempt.').set(
     oldestDueSeconds,

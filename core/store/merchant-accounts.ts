@@ -39,6 +39,11 @@ export async function merchantAccountById(db: Queryable, id: string): Promise<Me
   return maybeRow(await db.query<MerchantAccount>(`select ${COLUMNS} from merchant_accounts where id = $1`, [id]));
 }
 
+/** Makes those who report refunds of one account take turns, so that no reference is taken twice (R23). */
+export async function lockMerchantAccount(tx: Queryable, id: string): Promise<void> {
+  await tx.query('select from merchant_accounts where id = $1 for no key update', [id]);
+}
+
 /** Adds a version of an account's credentials, unless its newest one is the same. */
 export async function insertCredentials(
   tx: Queryable,

@@ -25,7 +25,8 @@ export type NewOperation = Pick<
   | 'reason'
   | 'errorCode'
 > &
-  Pick<Operation, 'errorMessage' | 'why' | 'approvedAmount'> & { readonly dueInMs: number };
+  Pick<Operation, 'errorMessage' | 'why' | 'approvedAmount'> &
+  Partial<Pick<Operation, 'processorReference' | 'processedAt'>> & { readonly dueInMs: number };
 
 /** All operations of a payment, oldest first. Read under the payment's lock where a decision follows. */
 export async function operationsOf(db: Queryable, transactionId: string): Promise<Operation[]> {
@@ -52,12 +53,23 @@ export async function refundByKey(db: Queryable, caller: string, key: string): P
   );
 }
 
+/** Refunds of an account that the processor knows by this reference, oldest first (R23). */
+export async function refundsByReference(tx: Queryable, accountId: string, reference: string): Promise<Operation[]> {
+  return tx.query<Operation>(
+    `select ${COLUMNS} from operations
+     where kind = 'refund' and processor_reference <> '' and processor_reference = $2
+       and exists (select from transactions where transactions.id = transaction_id and account_id = $1)
+     order by created_at`,
+    [accountId, reference],
+  );
+}
+
 export async function insertOperation(tx: Queryable, o: NewOperation): Promise<Operation> {
   return onlyRow(
     await tx.query<Operation>(
       `insert into operations (id, transaction_id, kind, state, caller, key, call_id, attempt, amount, approved_amount, reason,
-         error_code, error_message, why, due_at, finished_at, created_at, changed_at)
-       select $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14,
+         error_code, error_message, why, processor_reference, processed_at, due_at, finished_at, created_at, changed_at)
+       select $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $16, $17,
          case when $4 = 'running' then now + $15::float8 * interval '1 millisecond' end,
          case when $4 <> 'running' then now end, now, now
        from (select clock_timestamp() as now) as clock
@@ -65,7 +77,8 @@ export async function insertOperation(tx: Queryable, o: NewOperation): Promise<O
       // biome-ignore format: in the order of the statement
       [
         o.id, o.transactionId, o.kind, o.state, o.caller, o.key, o.callId, o.attempt, o.amount,
-        o.approvedAmount, o.reason, o.errorCode, o.errorMessage, o.why, o.dueInMs,
+        o.approvedAmount, o.reason, o.errorCode, o.errorMessage, o.why, o.dueInMs, o.processorReference ?? '',
+        o.processedAt ?? null,
       ],
     ),
   );
@@ -143,14 +156,21 @@ export async function claimOne(db: Queryable, id: string, leaseMs: number): Prom
 /** Keeps what did not fit, or what an operator decided (R24). False if the same was kept before. */
 export async function insertReport(
   tx: Queryable,
-  report: { operationId: string; kind: 'contradiction' | 'override'; caller: string; said: string; why: string },
+  report: {
+    kind: 'contradiction' | 'override';
+    caller: string;
+    said: string;
+    why: string;
+  } & ({ operationId: string } | { transactionId: string }),
 ): Promise<boolean> {
+  const about = 'operationId' in report ? [report.operationId, null] : [null, report.transactionId];
   const rows = await tx.query(
-    `insert into reports (operation_id, kind, caller, said, why)
-     select $1, $2, $3, $4, $5
-     where not exists (select from reports where operation_id = $1 and kind = $2 and said = $4 and why = $5)
+    `insert into reports (operation_id, transaction_id, kind, caller, said, why)
+     select $1, $2, $3, $4, $5, $6
+     where not exists (
+       select from reports where (operation_id = $1 or transaction_id = $2) and kind = $3 and said = $5 and why = $6)
      returning id`,
-    [report.operationId, report.kind, report.caller, report.said, report.why],
+    [...about, report.kind, report.caller, report.said, report.why],
   );
   return rows.length > 0;
 }

@@ -38,3 +38,25 @@ export async function unpublished(tx: Queryable, limit: number): Promise<OutboxR
 export async function markPublished(tx: Queryable, ids: readonly bigint[]): Promise<void> {
   await tx.query(`update outbox set published_at = clock_timestamp() where id = any ($1::bigint[])`, [ids]);
 }
+
+/** Marks the published events of a payment, by our id or the caller's, to be published again. Answers how many. */
+export async function unpublishPayment(db: Queryable, id: string): Promise<number> {
+  const rows = await db.query(
+    `update outbox set published_at = null
+     where published_at is not null and transaction_id in
+       (select id from transactions where external_id = $1 or id = case when $1 ~ '^[0-9a-f-]{36}$' then $1::uuid end)
+     returning id`,
+    [id],
+  );
+  return rows.length;
+}
+
+/** Marks what was published in a time to be published again. Answers how many. */
+export async function unpublishPeriod(db: Queryable, since: string, until = 'infinity'): Promise<number> {
+  const rows = await db.query(
+    `update outbox set published_at = null where published_at >= $1::timestamptz and published_at < $2::timestamptz
+     returning id`,
+    [since, until],
+  );
+  return rows.length;
+}

@@ -1,5 +1,6 @@
 import type { Queryable } from '../../proto/runtime/database.ts';
 import { maybeRow, onlyRow } from '../../proto/runtime/database.ts';
+import type { PageEnd } from '../../proto/runtime/requests.ts';
 import type { Transaction, TransactionState } from '../transaction.ts';
 
 const COLUMNS = `
@@ -92,7 +93,7 @@ export async function updateTransaction(
 export async function listTransactions(
   db: Queryable,
   filter: {
-    before: { createdAt: string; id: string } | null;
+    before: PageEnd | null;
     accountId: string | null;
     externalMerchantId: string | null;
     states: readonly TransactionState[];
@@ -108,7 +109,7 @@ export async function listTransactions(
      order by created_at desc, id desc
      limit $6`,
     [
-      filter.before?.createdAt ?? null,
+      filter.before?.at ?? null,
       filter.before?.id ?? null,
       filter.accountId,
       filter.externalMerchantId,

@@ -1,5 +1,4 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
-import { inspect } from 'node:util';
 import { Code, type ContextKey, createContextKey, type Interceptor } from '@connectrpc/connect';
 import type { Secret } from './config.ts';
 import type { Log } from './log.ts';
@@ -18,6 +17,7 @@ export interface Caller {
   readonly role: Role;
 }
 
+/** Its secrets are nowhere on the object, so that nothing can print them. */
 export interface Callers {
   readonly list: readonly Caller[];
   /** Compares hashes with every known token, so that the time taken says nothing. */
@@ -30,36 +30,30 @@ export interface Callers {
  */
 export function createCallers(text: string): Callers {
   const entries = text.split(',').map((entry) => {
-    const [, name, role, secret = ''] = /^([\w-]{1,64}):(\w+):(.+)$/.exec(entry.trim()) ?? [];
-    if (!name || !isRole(role)) throw new Error(`must be name:role:secret[,...], with a role of ${ROLES.join(', ')}`);
+    const [, name, named, secret = ''] = /^([\w-]{1,64}):(\w+):(.+)$/.exec(entry.trim()) ?? [];
+    const role = ROLES.find((known) => known === named);
+    if (!name || !role) throw new Error(`must be name:role:secret[,...], with a role of ${ROLES.join(', ')}`);
     if (secret.length < SECRET_MIN_LENGTH)
       throw new Error(`has a secret of fewer than ${SECRET_MIN_LENGTH} characters`);
     return { caller: { name, role }, hash: sha256(secret) };
   });
   if (new Set(entries.map(({ hash }) => hash.toString('hex'))).size < entries.length)
     throw new Error('has the same secret twice');
-  const callers: Callers = {
+  return {
     list: entries.map(({ caller }) => caller),
     identify(token) {
       const hash = sha256(token);
       return entries.filter((entry) => timingSafeEqual(entry.hash, hash))[0]?.caller;
     },
   };
-  return Object.assign(callers, { [inspect.custom]: () => '[redacted]' });
-}
-
-function isRole(text: string | undefined): text is Role {
-  return ROLES.some((role) => role === text);
 }
 
 function sha256(text: string): Buffer {
   return createHash('sha256').update(text).digest();
 }
 
-const NOBODY: Caller = { name: 'nobody', role: 'reader' };
-
 /** The caller of a running call: `context.values.get(callerKey)` in a handler. */
-export const callerKey: ContextKey<Caller> = createContextKey(NOBODY, { description: 'caller' });
+export const callerKey: ContextKey<Caller> = createContextKey<Caller>({ name: 'nobody', role: 'reader' });
 
 /**
  * Server side: lets a call in whose `authorization: Bearer <token>` belongs to a caller of a role that the method allows.
@@ -83,8 +77,7 @@ export function requireToken(
     if (!caller) throw refuse(Code.Unauthenticated, 'TOKEN_INVALID', 'a valid bearer token is required');
     if (!allowed[method]?.includes(caller.role))
       throw refuse(Code.PermissionDenied, 'ROLE_NOT_ALLOWED', 'this caller may not call this method');
-    request.contextValues.set(callerKey, caller);
-    return next(request);
+    return actAs(caller)(next)(request);
   };
 }
 

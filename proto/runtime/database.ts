@@ -1,7 +1,6 @@
 import { runner } from 'node-pg-migrate';
 import pg from 'pg';
 import type { Log } from './log.ts';
-import { counter } from './metrics.ts';
 
 // PostgreSQL through pg, with time-outs that lie below the answer budget of 8 s (R43).
 
@@ -20,11 +19,6 @@ export interface Database extends Queryable {
   close(): Promise<void>;
 }
 
-/** No connection became free in time (R43). */
-export class DatabaseBusy extends Error {
-  override name = 'DatabaseBusy';
-}
-
 export interface DatabaseOptions {
   url: string;
   /** What names without a schema mean. */
@@ -32,15 +26,17 @@ export interface DatabaseOptions {
   log: Log;
   poolSize?: number;
   statementTimeoutMs?: number;
+  /** Until a connection is free, or made. */
   acquireTimeoutMs?: number;
   lockTimeoutMs?: number;
 }
 
 /** int8 is bigint, int4 number, timestamptz Date, bytea Buffer. Connects when it is first used. */
 export function createDatabase(options: DatabaseOptions): Database {
-  const { url, schema, log, poolSize = 10, statementTimeoutMs = 4000, acquireTimeoutMs = 2000 } = options;
-  const busy = counter('database_busy_total', 'Queries that got no connection in time.', ['schema']);
-
+  const { url, schema, log, poolSize = 10 } = options;
+  const { statementTimeoutMs = 4000, acquireTimeoutMs = 2000, lockTimeoutMs = 3000 } = options;
+  const types = new pg.TypeOverrides();
+  types.setTypeParser(pg.types.builtins.INT8, BigInt);
   const connection: pg.ClientConfig = {
     connectionString: url,
     application_name: schema,
@@ -48,88 +44,54 @@ export function createDatabase(options: DatabaseOptions): Database {
     connectionTimeoutMillis: acquireTimeoutMs,
     // The server cancels first; this one is for a server that says nothing more.
     query_timeout: statementTimeoutMs + 1000,
-    types: { getTypeParser },
+    types,
   };
-  const settings = {
-    search_path: schema,
-    statement_timeout: statementTimeoutMs,
-    idle_in_transaction_session_timeout: statementTimeoutMs,
-    lock_timeout: options.lockTimeoutMs ?? 3000,
-  };
-  const pool = new pg.Pool({ ...connection, max: poolSize, onConnect: prepare });
-  pool.on('error', (err) => log.warn('database.connection_lost', { err }));
-
-  async function prepare(client: pg.ClientBase): Promise<void> {
+  const settings = `
+    set search_path = ${schema}; set statement_timeout = ${statementTimeoutMs}; set lock_timeout = ${lockTimeoutMs};
+    set idle_in_transaction_session_timeout = ${statementTimeoutMs}`;
+  async function onConnect(client: pg.ClientBase): Promise<void> {
     // A connection may be lost between two queries of a tx; the next query says so.
     client.on('error', () => undefined);
-    await client.query('select set_config(name, value, false) from unnest($1::text[], $2::text[]) as s (name, value)', [
-      Object.keys(settings),
-      Object.values(settings),
-    ]);
+    await client.query(settings);
   }
+  const pool = new pg.Pool({ ...connection, max: poolSize, onConnect });
+  pool.on('error', (err) => pool.ending || log.warn('database.connection_lost', { err }));
 
-  async function acquire(): Promise<pg.PoolClient> {
-    try {
-      return await pool.connect();
-    } catch (error) {
-      if (!(error instanceof Error) || error.message !== 'timeout exceeded when trying to connect') throw error;
-      busy.inc({ schema });
-      throw new DatabaseBusy('no database connection became free in time', { cause: error });
-    }
-  }
-
-  /** Gives the connection back, or destroys it when it is in a state that nobody knows. */
-  async function withConnection<T>(work: (ask: Ask) => Promise<T>): Promise<T> {
-    const client = await acquire();
-    let lost = false;
-    const ask: Ask = async (sql, values = []) => {
-      if (lost) throw new Error('the database connection was lost');
+  async function inTx<T>(run: (tx: Queryable) => Promise<T>, options?: { idleTimeoutMs?: number }): Promise<T> {
+    const client = await pool.connect();
+    let failure: unknown;
+    const ask = async <Row>(sql: string, values: readonly unknown[] = []): Promise<Row[]> => {
       try {
         return (await client.query(sql, [...values])).rows;
       } catch (error) {
-        // Only an answer of a living server leaves the connection in a known state.
-        lost = sql === 'rollback' || !(error instanceof pg.DatabaseError) || error.severity === 'FATAL';
+        failure = error;
         throw error;
       }
     };
+    let hasEnded = false;
+    const query: Queryable['query'] = async (sql, values) => {
+      if (hasEnded) throw new Error('this tx has ended');
+      return ask(sql, values);
+    };
+    let isLost = false;
     try {
-      return await work(ask);
-    } finally {
-      client.release(lost);
-    }
-  }
-
-  function inTx<T>(work: (tx: Queryable) => Promise<T>, options: { idleTimeoutMs?: number } = {}): Promise<T> {
-    return withConnection(async (ask) => {
-      let open = true;
-      let failed = false;
-      const tx: Queryable = {
-        query: async <Row>(sql: string, values?: readonly unknown[]) => {
-          if (!open) throw new Error('this tx has ended');
-          try {
-            return (await ask(sql, values)) as Row[];
-          } catch (error) {
-            failed = true;
-            throw error;
-          }
-        },
-      };
       await ask('begin');
-      try {
-        if (options.idleTimeoutMs !== undefined)
-          await ask(`set local idle_in_transaction_session_timeout = ${Math.ceil(options.idleTimeoutMs)}`);
-        const result = await work(tx);
-        open = false;
-        // PostgreSQL would answer such a commit with a rollback, and with no error.
-        if (failed) throw new Error('a tx in which a statement failed cannot be committed');
-        await ask('commit');
-        return result;
-      } catch (error) {
-        open = false;
-        await ask('rollback').catch(() => undefined);
-        throw error;
-      }
-    });
+      if (options?.idleTimeoutMs) await ask(`set local idle_in_transaction_session_timeout = ${options.idleTimeoutMs}`);
+      const result = await run({ query }).finally(() => {
+        hasEnded = true;
+      });
+      // PostgreSQL would answer such a commit with a rollback, and with no error.
+      if (failure) throw new Error('a tx in which a statement failed cannot be committed');
+      await ask('commit');
+      return result;
+    } catch (error) {
+      // Only an answer of a living server leaves the connection in a state that is known.
+      const isKnown = failure === undefined || failure instanceof pg.DatabaseError;
+      isLost = !isKnown || (await client.query('rollback').catch(() => undefined)) === undefined;
+      throw error;
+    } finally {
+      client.release(isLost);
+    }
   }
 
   async function ping(): Promise<void> {
@@ -144,8 +106,7 @@ export function createDatabase(options: DatabaseOptions): Database {
   }
 
   return {
-    query: <Row extends object>(sql: string, values?: readonly unknown[]) =>
-      withConnection(async (ask) => (await ask(sql, values)) as Row[]),
+    query: async (sql, values = []) => (await pool.query(sql, [...values])).rows,
     inTx,
     ping,
     close: async () => {
@@ -153,13 +114,6 @@ export function createDatabase(options: DatabaseOptions): Database {
     },
   };
 }
-
-type Ask = (sql: string, values?: readonly unknown[]) => Promise<object[]>;
-
-const getTypeParser = ((oid: number, format?: 'text' | 'binary') =>
-  oid === pg.types.builtins.INT8 && format !== 'binary'
-    ? BigInt
-    : pg.types.getTypeParser(oid, format as 'text')) as typeof pg.types.getTypeParser;
 
 /** Refuses a server that confirms a commit before it is on disk: what was answered could be lost (R10). */
 export async function assertDurable(db: Queryable): Promise<void> {
@@ -173,12 +127,11 @@ export async function assertDurable(db: Queryable): Promise<void> {
  */
 export async function migrate(options: { url: string; schema: string; dir: string; log: Log }): Promise<void> {
   const { url, schema, dir, log } = options;
+  // A client of our own: the runner's would still be closing when this returns.
   const client = new pg.Client({ connectionString: url, lock_timeout: 30_000 });
   client.on('error', () => undefined);
   await client.connect();
   try {
-    const quiet = () => undefined;
-    const logger = { debug: quiet, info: quiet, warn: quiet, error: quiet };
     const migrations = await runner({
       dbClient: client,
       schema,
@@ -188,7 +141,7 @@ export async function migrate(options: { url: string; schema: string; dir: strin
       direction: 'up',
       singleTransaction: true,
       advisoryLockMode: 'wait',
-      logger,
+      log: () => undefined,
     });
     for (const { name } of migrations) log.info('database.migrated', { schema, migration: name });
   } finally {

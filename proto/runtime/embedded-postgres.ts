@@ -1,10 +1,10 @@
-import { spawn, spawnSync } from 'node:child_process';
+import { type ChildProcess, execFile, execFileSync, spawn, spawnSync } from 'node:child_process';
 import { createHmac, randomBytes } from 'node:crypto';
+import { once } from 'node:events';
 import * as fs from 'node:fs';
-import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { pathToFileURL } from 'node:url';
+import { promisify } from 'node:util';
 import pg from 'pg';
 import type { Log } from './log.ts';
 import { sleep } from './loop.ts';
@@ -61,32 +61,44 @@ export async function startEmbeddedPostgres(options: {
 
   const flags = { listen_addresses: '', unix_socket_directories: socketDir, log_error_verbosity: 'terse', ...settings };
   const args = Object.entries(flags).flatMap(([name, value]) => ['-c', `${name}=${value}`]);
-  const server = launch(programs.postgres, ['-D', cluster, ...args], user, path.join(dataDir, 'postgres.log'));
+  const logFile = path.join(dataDir, 'postgres.log');
+  const output = fs.openSync(logFile, 'w', 0o600);
+  const server = spawn(programs.postgres, ['-D', cluster, ...args], {
+    ...surroundings(user),
+    // A session of its own: a Ctrl-C meant for the service is no shutdown of its database.
+    detached: true,
+    stdio: ['ignore', output, output],
+  });
+  fs.closeSync(output);
   fs.writeFileSync(path.join(dataDir, 'owner'), String(process.pid));
-  let stopping: Promise<void> | undefined;
-  const stop = () => {
-    stopping ??= server.stop().then(() => fs.rmSync(socketDir, { recursive: true, force: true }));
-    return stopping;
-  };
+  const exited = once(server, 'exit');
+  let isStopping = false;
+  async function stop(): Promise<void> {
+    isStopping = true;
+    server.ref();
+    server.kill('SIGINT');
+    await exited;
+    fs.rmSync(socketDir, { recursive: true, force: true });
+  }
+
   try {
-    await prepareRoles(await connect(urlOf(ADMIN, 'postgres'), server), roles, passwordOf);
+    await prepareRoles(await connect(urlOf(ADMIN, 'postgres'), server, logFile), roles, passwordOf);
   } catch (error) {
     await stop();
     throw error;
   }
   // A process that fails to start its services must end all the same.
   server.unref();
-  server.exited.then(() => stopping ?? log.alert('embedded_postgres_exited', { dataDir }));
+  exited.then(() => isStopping || log.alert('embedded_postgres_exited', { dataDir }));
   log.info('embedded_postgres.started', { dataDir, pid: server.pid });
   return { urls: Object.fromEntries(roles.map((role) => [role, urlOf(role)])), adminUrl: urlOf(ADMIN), stop };
 }
 
-/** The programs of the platform's package, found from where embedded-postgres itself is installed. */
+/** The programs come in a package for each platform, on which embedded-postgres depends. */
 async function findPrograms(): Promise<{ initdb: string; postgres: string }> {
   const platform = `${process.platform}-${process.arch}`;
   try {
-    const near = createRequire(createRequire(import.meta.url).resolve('embedded-postgres'));
-    return await import(pathToFileURL(near.resolve(`@embedded-postgres/${platform}`)).href);
+    return await import(`@embedded-postgres/${platform}`);
   } catch (cause) {
     const problem = `the optional package embedded-postgres is not installed for ${platform}`;
     throw new Error(`${problem}: install it, or set DATABASE_URL instead of DATA_DIR`, { cause });
@@ -94,19 +106,21 @@ async function findPrograms(): Promise<{ initdb: string; postgres: string }> {
 }
 
 interface User {
-  uid: number;
-  gid: number;
+  readonly uid: number;
+  readonly gid: number;
 }
 
-/** PostgreSQL refuses to run as root: then it runs as the owner of its files, at first as `postgres` or `nobody`. */
+/** PostgreSQL refuses to run as root: then it runs as the owner of its files, at first as `nobody`. */
 function chooseUser(cluster: string): User | undefined {
   if (process.getuid?.() !== 0) return undefined;
   if (fs.existsSync(cluster)) return fs.statSync(cluster);
-  for (const name of ['postgres', 'nobody']) {
-    const [uid, gid] = ['-u', '-g'].map((flag) => Number(spawnSync('id', [flag, name], { encoding: 'utf8' }).stdout));
-    if (uid && gid) return { uid, gid };
-  }
-  throw new Error('PostgreSQL does not run as root, and there is no user named postgres or nobody');
+  const idOf = (flag: string) => Number(execFileSync('id', [flag, 'nobody']));
+  return { uid: idOf('-u'), gid: idOf('-g') };
+}
+
+/** No program inherits the environment, or needs the right to read the folder it was started in. */
+function surroundings(user: User | undefined) {
+  return { ...(user && { uid: user.uid, gid: user.gid }), cwd: '/', env: { LC_ALL: 'C' } };
 }
 
 /** An empty folder that only this user can enter. */
@@ -134,45 +148,9 @@ async function initialise(initdb: string, cluster: string, user: User | undefine
   if (user) fs.chownSync(passwordFile, user.uid, user.gid);
   const access = ['--auth=scram-sha-256', `--username=${ADMIN}`, `--pwfile=${passwordFile}`];
   const locale = ['--encoding=UTF8', '--locale=C', '--locale-provider=builtin', '--builtin-locale=C.UTF-8'];
-  const program = launch(initdb, ['-D', files, ...access, ...locale], user, `${cluster}.log`);
-  if ((await program.exited) !== 0) throw new Error(`PostgreSQL cannot make its data folder: ${program.lastWords()}`);
+  await promisify(execFile)(initdb, ['-D', files, ...access, ...locale], surroundings(user));
   fs.renameSync(files, cluster);
   fs.rmSync(unfinished, { recursive: true });
-}
-
-type Program = ReturnType<typeof launch>;
-
-/** Starts a program in a session of its own: a Ctrl-C meant for the service is no shutdown of its database. */
-function launch(program: string, args: readonly string[], user: User | undefined, logFile: string) {
-  const output = fs.openSync(logFile, 'w', 0o600);
-  const child = spawn(program, args, {
-    ...(user && { uid: user.uid, gid: user.gid }),
-    detached: true,
-    cwd: '/',
-    env: { LC_ALL: 'C' },
-    stdio: ['ignore', output, output],
-  });
-  fs.closeSync(output);
-  /** With the exit code if it ended by itself, else null. */
-  const exited = new Promise<number | null>((resolve) => {
-    child.once('exit', resolve);
-    child.once('error', (error) => {
-      fs.appendFileSync(logFile, error.message);
-      resolve(null);
-    });
-  });
-  return {
-    pid: child.pid,
-    exited,
-    unref: () => child.unref(),
-    lastWords: () => fs.readFileSync(logFile, 'utf8').slice(-2000),
-    async stop() {
-      child.kill('SIGINT');
-      const force = setTimeout(() => child.kill('SIGQUIT'), STOP_TIMEOUT_MS);
-      await exited;
-      clearTimeout(force);
-    },
-  };
 }
 
 /**
@@ -203,25 +181,22 @@ function serversOn(cluster: string, postmaster: number): { pid: number; parent: 
     const { stdout } = spawnSync('ps', ['-o', 'ppid=,comm=', '-p', String(postmaster)], { encoding: 'utf8' });
     return /postgres\s*$/.test(stdout) ? [{ pid: postmaster, parent: Number.parseInt(stdout, 10) }] : [];
   }
-  return fs.readdirSync('/proc').flatMap((name) => {
+  const pids = fs.readdirSync('/proc').filter((name) => /^\d+$/.test(name));
+  return pids.flatMap((pid) => {
     try {
-      if (!/^\d+$/.test(name) || fs.readlinkSync(`/proc/${name}/cwd`) !== cluster) return [];
-      if (!/\/postgres( \(deleted\))?$/.test(fs.readlinkSync(`/proc/${name}/exe`))) return [];
-      const [, parent] = /^PPid:\s*(\d+)/m.exec(fs.readFileSync(`/proc/${name}/status`, 'utf8')) ?? [];
-      return [{ pid: Number(name), parent: Number(parent) }];
+      const status = fs.readFileSync(`/proc/${pid}/status`, 'utf8');
+      const [, parent] = /^Name:\s*postgres$[\s\S]*^PPid:\s*(\d+)$/m.exec(status) ?? [];
+      if (!parent || fs.readlinkSync(`/proc/${pid}/cwd`) !== cluster) return [];
+      return [{ pid: Number(pid), parent: Number(parent) }];
     } catch {
-      // Another user's process, or one that has just ended; a zombie has neither folder nor program.
+      // Another user's process, or one that has just ended; a zombie has no folder.
       return [];
     }
   });
 }
 
 /** Tries until the server lets this user in. */
-async function connect(url: string, server: Program): Promise<pg.Client> {
-  let ended = false;
-  server.exited.then(() => {
-    ended = true;
-  });
+async function connect(url: string, server: ChildProcess, logFile: string): Promise<pg.Client> {
   for (const deadline = Date.now() + START_TIMEOUT_MS; ; await sleep(20)) {
     const client = new pg.Client({ connectionString: url });
     client.on('error', () => undefined);
@@ -229,7 +204,8 @@ async function connect(url: string, server: Program): Promise<pg.Client> {
       await client.connect();
       return client;
     } catch (cause) {
-      if (ended) throw new Error(`PostgreSQL ended at its start: ${server.lastWords()}`);
+      const lastWords = fs.readFileSync(logFile, 'utf8').slice(-2000);
+      if (server.exitCode !== null || server.signalCode) throw new Error(`PostgreSQL ended at its start: ${lastWords}`);
       if (Date.now() > deadline) throw new Error('PostgreSQL did not start in time', { cause });
     }
   }
@@ -241,19 +217,14 @@ async function prepareRoles(
   roles: readonly string[],
   passwordOf: (role: string) => string,
 ): Promise<void> {
-  const exists = async (sql: string, name: string) => (await client.query(sql, [name])).rows.length > 0;
-  try {
-    if (!(await exists('select from pg_database where datname = $1', DATABASE)))
-      await client.query(`create database ${DATABASE}`);
-    await client.query(`revoke all on database ${DATABASE} from public`);
-    for (const role of roles) {
-      const name = client.escapeIdentifier(role);
-      if (!(await exists('select from pg_roles where rolname = $1', role)))
-        await client.query(`create role ${name} login`);
-      await client.query(`alter role ${name} password ${client.escapeLiteral(passwordOf(role))}`);
-      await client.query(`grant connect, create on database ${DATABASE} to ${name}`);
-    }
-  } finally {
-    await client.end();
+  const isMissing = async (sql: string, name: string) => (await client.query(sql, [name])).rows.length === 0;
+  if (await isMissing('select from pg_database where datname = $1', DATABASE))
+    await client.query(`create database ${DATABASE}`);
+  await client.query(`revoke all on database ${DATABASE} from public`);
+  for (const role of roles) {
+    if (await isMissing('select from pg_roles where rolname = $1', role))
+      await client.query(`create role ${role} login password '${passwordOf(role)}'`);
+    await client.query(`grant connect, create on database ${DATABASE} to ${role}`);
   }
+  await client.end();
 }

@@ -5,10 +5,12 @@ import type { KeyRing } from './seal.ts';
 // transaction's id as its key, the Event in binary as its value, and the headers event-id, event-type, sequence, schema
 // (payments.v1.Event), content-type (application/protobuf), occurred-at and signature.
 
+type Headers = Readonly<Record<string, string>>;
+
 export interface BusMessage {
   readonly key: string;
   readonly value: Uint8Array;
-  readonly headers: Readonly<Record<string, string>>;
+  readonly headers: Headers;
 }
 
 export interface EventPublisher {
@@ -22,13 +24,8 @@ export type EventReceiver = (batch: readonly BusMessage[]) => Promise<void>;
 const PURPOSE = 'event signature';
 
 /** Adds the header `signature`: key id and HMAC over key, value and all other headers (R39). */
-export function signMessage(
-  keys: KeyRing,
-  key: string,
-  value: Uint8Array,
-  headers: Readonly<Record<string, string>>,
-): BusMessage {
-  const mac = keys.mac(PURPOSE, signedBytes(key, value, headers));
+export function signMessage(keys: KeyRing, key: string, value: Uint8Array, headers: Headers): BusMessage {
+  const mac = keys.mac(PURPOSE, signedText(key, value, headers));
   return { key, value, headers: { ...headers, signature: `${keys.ids[0]}:${mac.toString('base64')}` } };
 }
 
@@ -36,18 +33,10 @@ export function signMessage(
 export function isSigned(keys: KeyRing, message: BusMessage): boolean {
   const { signature, ...headers } = message.headers;
   const mac = Buffer.from(signature?.split(':')[1] ?? '', 'base64');
-  return keys.verify(PURPOSE, signedBytes(message.key, message.value, headers), mac);
+  return keys.verify(PURPOSE, signedText(message.key, message.value, headers), mac);
 }
 
-/** One byte string for one message: every part follows its length, headers are sorted by name. */
-function signedBytes(key: string, value: Uint8Array, headers: Readonly<Record<string, string>>): Uint8Array {
-  const sorted = Object.entries(headers).sort(([a], [b]) => (a < b ? -1 : 1));
-  const parts = [key, value, ...sorted.flat()].map((part) => Buffer.from(part as string));
-  return Buffer.concat(
-    parts.flatMap((part) => {
-      const length = Buffer.alloc(4);
-      length.writeUInt32BE(part.length);
-      return [length, part];
-    }),
-  );
+/** One text for one message, in whatever order its headers come. */
+function signedText(key: string, value: Uint8Array, headers: Headers): string {
+  return JSON.stringify([key, Buffer.from(value).toString('base64'), Object.entries(headers).sort()]);
 }

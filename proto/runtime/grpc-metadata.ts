@@ -1,32 +1,37 @@
-import type { DescMethod } from '@bufbuild/protobuf';
-import { Metadata } from '@grpc/grpc-js';
+import { type DescMessage, type DescMethod, fromBinary, type MessageShape, toBinary } from '@bufbuild/protobuf';
+import { Metadata, type MethodDefinition } from '@grpc/grpc-js';
 
-// What both sides of a Connect service on grpc-js share: headers are Headers to Connect and Metadata to grpc-js.
+// What Connect and grpc-js have different words for, on both sides of a call.
 
-const STATUS_DETAILS = 'grpc-status-details-bin';
-
-/** Set by grpc-js itself, or of one hop only. */
-const OF_THE_PROTOCOL = /^(:|grpc-|content-|te$|user-agent$|connection$|host$)/;
-
-/** 4 MiB, gRPC's own default, for both directions. */
-export const MESSAGE_MAX_BYTES = 4 * 1024 * 1024;
+export type Message = MessageShape<DescMessage>;
 
 export const pathOf = (method: DescMethod): string => `/${method.parent.typeName}/${method.name}`;
 
+/** A method as grpc-js knows it: one message is asked, one or many are answered. */
+export function definitionOf(method: DescMethod): MethodDefinition<Message, Message> {
+  const write = (schema: DescMessage) => (message: Message) => Buffer.from(toBinary(schema, message));
+  const read = (schema: DescMessage) => (bytes: Buffer) => fromBinary(schema, bytes);
+  return {
+    path: pathOf(method),
+    requestStream: false,
+    responseStream: method.methodKind === 'server_streaming',
+    requestSerialize: write(method.input),
+    requestDeserialize: read(method.input),
+    responseSerialize: write(method.output),
+    responseDeserialize: read(method.output),
+  };
+}
+
+/** What is binary is in base64 in Headers, and bytes in Metadata. */
 export function toMetadata(headers: Headers): Metadata {
   const metadata = new Metadata();
-  for (const [name, value] of headers) {
-    if (OF_THE_PROTOCOL.test(name) && name !== STATUS_DETAILS) continue;
-    if (!name.endsWith('-bin')) metadata.add(name, value);
-    else for (const part of value.split(',')) metadata.add(name, Buffer.from(part.trim(), 'base64'));
-  }
+  for (const [name, value] of headers) metadata.set(name, name.endsWith('-bin') ? Buffer.from(value, 'base64') : value);
   return metadata;
 }
 
 export function toHeaders(metadata: Metadata): Headers {
   const headers = new Headers();
-  for (const name of Object.keys(metadata.getMap()))
-    for (const value of metadata.get(name))
-      headers.append(name, typeof value === 'string' ? value : value.toString('base64'));
+  for (const [name, value] of Object.entries(metadata.getMap()))
+    headers.set(name, typeof value === 'string' ? value : value.toString('base64'));
   return headers;
 }

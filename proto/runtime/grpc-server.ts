@@ -1,31 +1,29 @@
+import { once } from 'node:events';
 import { promisify } from 'node:util';
-import type { DescFile, DescMessage, DescService, MessageShape } from '@bufbuild/protobuf';
-import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
-import { FileDescriptorSetSchema } from '@bufbuild/protobuf/wkt';
-import type { ConnectRouter, Interceptor, MethodImplSpec } from '@connectrpc/connect';
+import { type DescFile, type DescService, toBinary } from '@bufbuild/protobuf';
+import { FileDescriptorProtoSchema } from '@bufbuild/protobuf/wkt';
+import type { ConnectRouter, HandlerContext, Interceptor, MethodImplSpec } from '@connectrpc/connect';
+import { Code, ConnectError, createHandlerContext, createServiceImplSpec } from '@connectrpc/connect';
 import {
-  Code,
-  ConnectError,
-  createHandlerContext,
-  createMethodImplSpec,
-  createServiceImplSpec,
-} from '@connectrpc/connect';
-import { invokeUnaryImplementation } from '@connectrpc/connect/protocol';
+  createAsyncIterable,
+  invokeUnaryImplementation,
+  transformInvokeImplementation,
+} from '@connectrpc/connect/protocol';
 import { setTrailerStatus } from '@connectrpc/connect/protocol-grpc';
 import * as grpc from '@grpc/grpc-js';
-import { loadFileDescriptorSetFromBuffer } from '@grpc/proto-loader';
 import { ReflectionService } from '@grpc/reflection';
 import { HealthImplementation } from 'grpc-health-check';
-import { MESSAGE_MAX_BYTES, pathOf, toHeaders, toMetadata } from './grpc-metadata.ts';
+import { definitionOf, type Message, toHeaders, toMetadata } from './grpc-metadata.ts';
 import type { Log } from './log.ts';
-import { asRpcError } from './rpc.ts';
+import { asRpcError, GRPC_MESSAGE_LIMITS } from './rpc.ts';
+import type { Tls } from './tls.ts';
 
-type Message = MessageShape<DescMessage>;
-type UnarySpec = MethodImplSpec & { kind: 'unary' };
+type UnarySpec = Extract<MethodImplSpec, { kind: 'unary' }>;
+type StreamSpec = Extract<MethodImplSpec, { kind: 'server_streaming' }>;
 
 /**
- * Hosts Connect service implementations on grpc-js, with the standard health and reflection services beside them. All methods are
- * unary. An error that is no ConnectError goes on the wire as "internal error".
+ * Hosts Connect service implementations on grpc-js, with the standard health and reflection services beside them. No method may
+ * be asked more than one message. An error that is no ConnectError goes on the wire as "internal error".
  */
 export function createGrpcServer(options: {
   host: string;
@@ -33,27 +31,37 @@ export function createGrpcServer(options: {
   routes: (router: ConnectRouter) => void;
   interceptors?: Interceptor[];
   log: Log;
-  /** Of one message in either direction; default 4 MiB. */
-  maxMessageBytes?: number;
+  /** With a CA, only clients that show a certificate of it get in. */
+  tls?: Tls | undefined;
 }): {
   /** Resolves with the port that was bound. */
   start(): Promise<number>;
   /** Accepts no more calls; those that still run after drainMs reach their clients as CANCELLED. */
   stop(drainMs: number): Promise<void>;
 } {
-  const { host, port, interceptors = [], log, maxMessageBytes = MESSAGE_MAX_BYTES } = options;
-  const server = new grpc.Server({
-    'grpc.max_receive_message_length': maxMessageBytes,
-    'grpc.max_send_message_length': maxMessageBytes,
-  });
-  const methods = collect(options.routes);
-  for (const own of Map.groupBy(methods, ({ method }) => method.parent).values())
-    server.addService(
-      Object.fromEntries(own.map((spec) => [spec.method.name, definitionOf(spec)])),
-      Object.fromEntries(own.map((spec) => [spec.method.name, hostUnary(spec, interceptors)])),
-    );
-  const services = [...new Set(methods.map(({ method }) => method.parent))];
-  new ReflectionService(loadFileDescriptorSetFromBuffer(descriptorsOf(services))).addToServer(server);
+  const { host, port, interceptors = [], log, tls } = options;
+  const server = new grpc.Server(GRPC_MESSAGE_LIMITS);
+  const services: DescService[] = [];
+  const router = {
+    service(service, implementation) {
+      services.push(service);
+      const { methods } = createServiceImplSpec(service, implementation);
+      const specs = Object.values(methods).filter(({ kind }) => kind === 'unary' || kind === 'server_streaming');
+      const host = (spec: MethodImplSpec) =>
+        spec.kind === 'unary' ? hostUnary(spec, interceptors) : hostStream(spec as StreamSpec, interceptors);
+      server.addService(
+        Object.fromEntries(specs.map((spec) => [spec.method.name, definitionOf(spec.method)])),
+        Object.fromEntries(specs.map((spec) => [spec.method.name, host(spec)])),
+      );
+      return router;
+    },
+  } as ConnectRouter;
+  options.routes(router);
+
+  // Of a definition, reflection reads the files alone.
+  const fileDescriptorProtos = services.flatMap(({ file }) => descriptorsOf(file));
+  const format = 'Protocol Buffer 3 EnumDescriptorProto';
+  new ReflectionService({ services: { format, type: {}, fileDescriptorProtos } }).addToServer(server);
   const health = new HealthImplementation();
   health.addToServer(server);
   const setHealth = (state: 'SERVING' | 'NOT_SERVING') => {
@@ -63,7 +71,7 @@ export function createGrpcServer(options: {
   return {
     async start() {
       const bind = promisify<string, grpc.ServerCredentials, number>(server.bindAsync.bind(server));
-      const bound = await bind(`${host}:${port}`, grpc.ServerCredentials.createInsecure());
+      const bound = await bind(`${host}:${port}`, credentialsOf(tls));
       setHealth('SERVING');
       log.info('grpc.listening', { host, port: bound });
       return bound;
@@ -77,76 +85,76 @@ export function createGrpcServer(options: {
   };
 }
 
-/** What `routes` registers. */
-function collect(routes: (router: ConnectRouter) => void): UnarySpec[] {
-  const specs: MethodImplSpec[] = [];
-  const router: ConnectRouter = {
-    handlers: [],
-    service(service, implementation) {
-      specs.push(...Object.values(createServiceImplSpec(service, implementation).methods));
-      return router;
-    },
-    rpc(method, implementation) {
-      specs.push(createMethodImplSpec(method, implementation));
-      return router;
-    },
-  };
-  routes(router);
-  return specs.map((spec) => {
-    if (spec.kind === 'unary') return spec;
-    throw new TypeError(`${pathOf(spec.method)} is a stream, which this server does not host`);
-  });
+function credentialsOf(tls: Tls | undefined): grpc.ServerCredentials {
+  if (!tls) return grpc.ServerCredentials.createInsecure();
+  if (!tls.cert || !tls.key) throw new Error('a server with TLS needs a certificate and its key');
+  const pair = { cert_chain: Buffer.from(tls.cert), private_key: Buffer.from(tls.key.reveal()) };
+  return grpc.ServerCredentials.createSsl(tls.ca ? Buffer.from(tls.ca) : null, [pair], tls.ca !== undefined);
 }
 
-function definitionOf({ method }: UnarySpec): grpc.MethodDefinition<Message, Message> {
-  return {
-    path: pathOf(method),
-    requestStream: false,
-    responseStream: false,
-    requestSerialize: (message) => Buffer.from(toBinary(method.input, message)),
-    requestDeserialize: (bytes) => fromBinary(method.input, bytes),
-    responseSerialize: (message) => Buffer.from(toBinary(method.output, message)),
-    responseDeserialize: (bytes) => fromBinary(method.output, bytes),
-  };
+/** A file and all that it imports, as reflection reads them. */
+function descriptorsOf(file: DescFile): Buffer[] {
+  const own = Buffer.from(toBinary(FileDescriptorProtoSchema, file.proto));
+  return [...file.dependencies.flatMap(descriptorsOf), own];
 }
 
 function hostUnary(spec: UnarySpec, interceptors: Interceptor[]): grpc.handleUnaryCall<Message, Message> {
   return async (call, answer) => {
-    const hungUp = new AbortController();
-    call.on('cancelled', () => hungUp.abort(new ConnectError('the caller hung up', Code.Canceled)));
-    const timeoutMs = Number(call.getDeadline()) - Date.now();
-    const context = createHandlerContext({
-      service: spec.method.parent,
-      method: spec.method,
-      protocolName: 'grpc',
-      requestMethod: 'POST',
-      url: `http://${call.getHost()}${call.getPath()}`,
-      ...(Number.isFinite(timeoutMs) && { timeoutMs }),
-      requestSignal: hungUp.signal,
-      requestHeader: toHeaders(call.metadata),
-    });
+    const context = contextOf(spec, call);
     try {
       const message = await invokeUnaryImplementation(spec, context, call.request, interceptors);
       call.sendMetadata(toMetadata(context.responseHeader));
       answer(null, message, toMetadata(context.responseTrailer));
     } catch (thrown) {
-      const error = asRpcError(thrown);
-      const trailer = toMetadata(setTrailerStatus(context.responseTrailer, error));
-      answer({ code: error.code as number, details: error.rawMessage, metadata: trailer });
+      answer(failureOf(context, thrown));
     } finally {
       context.abort();
     }
   };
 }
 
-/** The services' files and all they import, dependencies first, as a FileDescriptorSet. */
-function descriptorsOf(services: readonly DescService[]): Buffer {
-  const files = new Set<DescFile>();
-  const add = (file: DescFile) => {
-    for (const dependency of file.dependencies) add(dependency);
-    files.add(file);
+function hostStream(spec: StreamSpec, interceptors: Interceptor[]): grpc.handleServerStreamingCall<Message, Message> {
+  return async (call) => {
+    const context = contextOf(spec, call);
+    try {
+      const asked = createAsyncIterable([call.request]);
+      let isFirst = true;
+      for await (const message of transformInvokeImplementation(spec, context, interceptors)(asked)) {
+        if (isFirst) call.sendMetadata(toMetadata(context.responseHeader));
+        isFirst = false;
+        if (!call.write(message)) await once(call, 'drain', { signal: context.signal });
+      }
+      call.end(toMetadata(context.responseTrailer));
+    } catch (thrown) {
+      call.emit('error', failureOf(context, thrown));
+    } finally {
+      context.abort();
+    }
   };
-  for (const service of services) add(service.file);
-  const set = create(FileDescriptorSetSchema, { file: [...files].map((file) => file.proto) });
-  return Buffer.from(toBinary(FileDescriptorSetSchema, set));
+}
+
+type Call = grpc.ServerUnaryCall<Message, Message> | grpc.ServerWritableStream<Message, Message>;
+
+function contextOf({ method }: MethodImplSpec, call: Call) {
+  const hungUp = new AbortController();
+  call.on('cancelled', () => hungUp.abort(new ConnectError('the caller hung up', Code.Canceled)));
+  const timeoutMs = Number(call.getDeadline()) - Date.now();
+  return createHandlerContext({
+    service: method.parent,
+    method,
+    protocolName: 'grpc',
+    requestMethod: 'POST',
+    url: `http://${call.getHost()}${call.getPath()}`,
+    ...(Number.isFinite(timeoutMs) && { timeoutMs }),
+    requestSignal: hungUp.signal,
+    requestHeader: toHeaders(call.metadata),
+  });
+}
+
+function failureOf(context: HandlerContext, thrown: unknown) {
+  const error = asRpcError(thrown);
+  const trailer = setTrailerStatus(context.responseTrailer, error);
+  // grpc-js writes this one itself, in an encoding of its own.
+  trailer.delete('grpc-message');
+  return { code: error.code as number, details: error.rawMessage, metadata: toMetadata(trailer) };
 }

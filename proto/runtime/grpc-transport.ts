@@ -1,29 +1,41 @@
-import type { DescMessage, MessageShape } from '@bufbuild/protobuf';
-import { fromBinary, toBinary } from '@bufbuild/protobuf';
-import type { Interceptor, Transport, UnaryRequest, UnaryResponse } from '@connectrpc/connect';
+import { createSecureContext } from 'node:tls';
+import type { DescMessage, DescMethod, MessageShape } from '@bufbuild/protobuf';
+import type {
+  Interceptor,
+  StreamRequest,
+  StreamResponse,
+  Transport,
+  UnaryRequest,
+  UnaryResponse,
+} from '@connectrpc/connect';
 import { Code, ConnectError, createContextValues } from '@connectrpc/connect';
-import { runUnaryCall } from '@connectrpc/connect/protocol';
+import { runStreamingCall, runUnaryCall } from '@connectrpc/connect/protocol';
 import { findTrailerError } from '@connectrpc/connect/protocol-grpc';
 import * as grpc from '@grpc/grpc-js';
-import { MESSAGE_MAX_BYTES, pathOf, toHeaders, toMetadata } from './grpc-metadata.ts';
+import { definitionOf, type Message, toHeaders, toMetadata } from './grpc-metadata.ts';
+import { GRPC_MESSAGE_LIMITS } from './rpc.ts';
+import { secureContextOf, type Tls } from './tls.ts';
 
 /**
- * A Connect Transport over one grpc-js channel, for unary methods. It connects when it is first used and again after every loss;
- * no call is ever sent twice.
+ * A Connect Transport over one grpc-js channel, for methods that are asked one message. It connects when it is first used and again
+ * after every loss; no call is ever sent twice.
  */
 export function createGrpcTransport(options: {
-  /** host:port, or http://host:port */
+  /** https://host:port is TLS; host:port and http://host:port are not. */
   url: string;
+  tls?: Tls | undefined;
   interceptors?: Interceptor[];
-  /** Of one message in either direction; default 4 MiB. */
-  maxMessageBytes?: number;
-  /** The deadline of a call that is given none. */
+  /** The deadline of a call that is given none and is answered by one message. */
   defaultTimeoutMs: number;
 }): Transport & { close(): void } {
-  const { url, interceptors = [], maxMessageBytes = MESSAGE_MAX_BYTES, defaultTimeoutMs } = options;
-  const client = new grpc.Client(url.replace(/^http:\/\//, ''), grpc.credentials.createInsecure(), {
-    'grpc.max_receive_message_length': maxMessageBytes,
-    'grpc.max_send_message_length': maxMessageBytes,
+  const { url, tls, interceptors = [], defaultTimeoutMs } = options;
+  const [, scheme, target = url] = /^(https?:\/\/)?([^/]+)/.exec(url) ?? [];
+  const credentials =
+    scheme === 'https://'
+      ? grpc.credentials.createFromSecureContext(createSecureContext(tls && secureContextOf(tls)))
+      : grpc.credentials.createInsecure();
+  const client = new grpc.Client(target, credentials, {
+    ...GRPC_MESSAGE_LIMITS,
     // A repeat is the caller's decision: a send that may have moved money must not happen again unseen.
     'grpc.enable_retries': 0,
     // After a long outage the first call must not wait for a back-off of minutes.
@@ -34,28 +46,32 @@ export function createGrpcTransport(options: {
     'grpc.keepalive_timeout_ms': 5_000,
   });
 
+  const asked = (
+    method: DescMethod,
+    header: ConstructorParameters<typeof Headers>[0],
+    contextValues = createContextValues(),
+  ) => ({ service: method.parent, requestMethod: 'POST', url, header: new Headers(header), contextValues }) as const;
+  const within = (signal: AbortSignal | undefined, timeoutMs: number | undefined) => ({
+    interceptors,
+    ...(signal && { signal }),
+    ...(timeoutMs && { timeoutMs }),
+  });
   return {
     unary(method, signal, timeoutMs = defaultTimeoutMs, header, message, contextValues) {
-      const deadline = timeoutMs > 0 ? Date.now() + timeoutMs : Number.POSITIVE_INFINITY;
+      const deadline = Date.now() + timeoutMs;
       return runUnaryCall({
-        interceptors,
-        ...(signal && { signal }),
-        ...(timeoutMs > 0 && { timeoutMs }),
-        req: {
-          stream: false,
-          service: method.parent,
-          method,
-          requestMethod: 'POST',
-          url: `http://${client.getChannel().getTarget()}${pathOf(method)}`,
-          header: new Headers(header),
-          contextValues: contextValues ?? createContextValues(),
-          message,
-        },
+        ...within(signal, timeoutMs),
+        req: { ...asked(method, header, contextValues), stream: false, method, message },
         next: (request) => callUnary(client, request, deadline),
       });
     },
-    stream: async (method) => {
-      throw new ConnectError(`${pathOf(method)} is a stream, which this transport does not carry`, Code.Unimplemented);
+    stream(method, signal, timeoutMs, header, message, contextValues) {
+      const options = timeoutMs ? { deadline: Date.now() + timeoutMs } : {};
+      return runStreamingCall({
+        ...within(signal, timeoutMs),
+        req: { ...asked(method, header, contextValues), stream: true, method, message },
+        next: (request) => callStream(client, request, options),
+      });
     },
     close: () => client.close(),
   };
@@ -63,39 +79,88 @@ export function createGrpcTransport(options: {
 
 function callUnary<I extends DescMessage, O extends DescMessage>(
   client: grpc.Client,
-  request: UnaryRequest<I, O>,
+  { method, signal, header: asked, message: question }: UnaryRequest<I, O>,
   deadline: number,
 ): Promise<UnaryResponse<I, O>> {
-  const { method, signal } = request;
+  const { path, requestSerialize, responseDeserialize } = definitionOf(method);
+  const metadata = toMetadata(asked);
   return new Promise((resolve, reject) => {
     signal.throwIfAborted();
     let header = new Headers();
-    let answer: MessageShape<O> | undefined;
-    const call = client.makeUnaryRequest<MessageShape<I>, MessageShape<O>>(
-      pathOf(method),
-      (message) => Buffer.from(toBinary(method.input, message)),
-      (bytes) => fromBinary(method.output, bytes),
-      request.message,
-      toMetadata(request.header),
-      { deadline },
-      (_, message) => {
-        answer = message;
-      },
+    let message: MessageShape<O> | undefined;
+    const keep = (_: unknown, answer?: Message) => {
+      message = answer as MessageShape<O> | undefined;
+    };
+    const options = { deadline };
+    const call = client.makeUnaryRequest(
+      path,
+      requestSerialize,
+      responseDeserialize,
+      question,
+      metadata,
+      options,
+      keep,
     );
     const cancel = () => call.cancel();
     signal.addEventListener('abort', cancel, { once: true });
-    call.on('metadata', (metadata) => {
-      header = toHeaders(metadata);
+    call.on('metadata', (headers) => {
+      header = toHeaders(headers);
     });
     // grpc-js gives the answer first and the status, with the trailers, after it.
     call.on('status', ({ code, details, metadata }) => {
       signal.removeEventListener('abort', cancel);
       const trailer = toHeaders(metadata);
-      if (code === grpc.status.OK && answer)
-        return resolve({ stream: false, service: method.parent, method, header, trailer, message: answer });
-      trailer.set('grpc-status', String(code || grpc.status.INTERNAL));
-      trailer.set('grpc-message', encodeURIComponent(details));
-      reject(findTrailerError(trailer));
+      if (message) return resolve({ stream: false, service: method.parent, method, header, trailer, message });
+      reject(errorIn(trailer, code, details));
     });
   });
+}
+
+/** Resolves when the answer begins; the answers come as they are taken. */
+async function callStream<I extends DescMessage, O extends DescMessage>(
+  client: grpc.Client,
+  { method, signal, header: asked, message: questions }: StreamRequest<I, O>,
+  options: grpc.CallOptions,
+): Promise<StreamResponse<I, O>> {
+  if (method.methodKind !== 'server_streaming')
+    throw new ConnectError('a stream of questions is not carried here', Code.Unimplemented);
+  const { path, requestSerialize, responseDeserialize } = definitionOf(method);
+  const { value: question } = await questions[Symbol.asyncIterator]().next();
+  signal.throwIfAborted();
+  const metadata = toMetadata(asked);
+  const call = client.makeServerStreamRequest(path, requestSerialize, responseDeserialize, question, metadata, options);
+  const cancel = () => call.cancel();
+  signal.addEventListener('abort', cancel, { once: true });
+  const [header, trailer] = [new Headers(), new Headers()];
+  const begun = Promise.withResolvers<void>();
+  const ended = Promise.withResolvers<grpc.StatusObject>();
+  call.on('metadata', (metadata) => {
+    for (const [name, value] of toHeaders(metadata)) header.set(name, value);
+    begun.resolve();
+  });
+  call.on('status', (status) => {
+    signal.removeEventListener('abort', cancel);
+    begun.resolve();
+    ended.resolve(status);
+  });
+  // The status says the same.
+  call.on('error', () => undefined);
+  await begun.promise;
+  async function* answers() {
+    try {
+      for await (const message of call) yield message as MessageShape<O>;
+    } catch {
+      // Of what ended it, the status tells.
+    }
+    const { code, details, metadata } = await ended.promise;
+    for (const [name, value] of toHeaders(metadata)) trailer.set(name, value);
+    if (code !== grpc.status.OK) throw errorIn(trailer, code, details);
+  }
+  return { stream: true, service: method.parent, method, header, trailer, message: answers() };
+}
+
+function errorIn(trailer: Headers, code: grpc.status, details: string) {
+  trailer.set('grpc-status', String(code || grpc.status.INTERNAL));
+  trailer.set('grpc-message', encodeURIComponent(details));
+  return findTrailerError(trailer);
 }

@@ -1,8 +1,12 @@
+import { once } from 'node:events';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { createServer as createTlsServer } from 'node:https';
+import type { AddressInfo, Server as NetServer } from 'node:net';
+import type { TLSSocket } from 'node:tls';
 import { ConfigError, type Env } from './config.ts';
 import { createLog, type Log } from './log.ts';
 import { registry } from './metrics.ts';
+import { secureContextOf, type Tls } from './tls.ts';
 
 // How a service starts, says that it is well, and ends.
 
@@ -21,64 +25,56 @@ export interface HealthReport {
 }
 
 /**
- * Serves GET /health/live (asks nothing outside the process), /health/ready (200 or 503, R45) and /metrics; everything else is the
- * fallback's, or 404.
+ * Serves GET /health/live (asks nothing outside the process), /health/ready (200 or 503, R45) and /metrics; what is none of these is the
+ * fallback's. With TLS it is HTTPS; a CA then keeps those who show no certificate of it from the fallback, not from health and metrics.
  */
 export function createAdminServer(options: {
   host: string;
   port: number;
   health: () => Promise<HealthReport>;
   log: Log;
-  fallback?: (request: IncomingMessage, response: ServerResponse) => void;
+  tls?: Tls | undefined;
+  fallback?: ((request: IncomingMessage, response: ServerResponse) => void) | undefined;
 }): { start(): Promise<number>; stop(): Promise<void> } {
-  const { host, port, health, log, fallback } = options;
+  const { host, port, health, log, tls, fallback } = options;
 
   async function answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const send = (code: number, body: string, type = 'application/json') =>
+      void response.writeHead(code, { 'content-type': type }).end(body);
     const path = request.method === 'GET' ? request.url?.split('?')[0] : undefined;
-    if (path === '/health/live') return sendJson(response, 200, { live: true });
+    if (path === '/health/live') return send(200, '{"live":true}');
+    if (path === '/metrics') return send(200, await registry.metrics(), registry.contentType);
     if (path === '/health/ready') {
       const report = await health().catch((): HealthReport => ({ ready: false }));
-      return sendJson(response, report.ready ? 200 : 503, report);
+      return send(report.ready ? 200 : 503, JSON.stringify(report));
     }
-    if (path === '/metrics') {
-      response.writeHead(200, { 'content-type': registry.contentType }).end(await registry.metrics());
-      return;
-    }
-    if (fallback) return fallback(request, response);
-    sendJson(response, 404, { error: 'not found' });
+    if (!fallback) return send(404, '{"error":"not found"}');
+    if (tls?.ca && !(request.socket as TLSSocket).authorized)
+      return send(401, '{"code":"unauthenticated","message":"a client certificate is required"}');
+    fallback(request, response);
   }
 
-  const server = createServer((request, response) => {
+  const handle = (request: IncomingMessage, response: ServerResponse) =>
     answer(request, response).catch((err: unknown) => {
       log.error('admin.failed', { err });
       response.destroy();
     });
-  });
-  return {
-    start: () => listen(server, port, host),
-    stop: () => closeHttp(server, 1000),
-  };
-}
-
-function sendJson(response: ServerResponse, code: number, body: object): void {
-  response.writeHead(code, { 'content-type': 'application/json' }).end(JSON.stringify(body));
+  // Who has no certificate is let in as far as health and metrics.
+  const asking = { requestCert: tls?.ca !== undefined, rejectUnauthorized: false };
+  const server = tls ? createTlsServer({ ...secureContextOf(tls), ...asking }, handle) : createServer(handle);
+  return { start: () => listen(server, port, host), stop: () => closeHttp(server, 1000) };
 }
 
 /** Resolves with the port that was bound; rejects if it is taken. */
-export function listen(server: Server, port: number, host: string): Promise<number> {
-  return new Promise((resolve, reject) => {
-    server.once('error', reject);
-    server.listen(port, host, () => {
-      server.off('error', reject);
-      resolve((server.address() as AddressInfo).port);
-    });
-  });
+export async function listen(server: NetServer, port: number, host: string): Promise<number> {
+  await once(server.listen(port, host), 'listening');
+  return (server.address() as AddressInfo).port;
 }
 
 /** Stops accepting, lets what is in flight end for up to drainMs, then cuts it off. */
 export async function closeHttp(server: Server, drainMs: number): Promise<void> {
   if (!server.listening) return;
-  const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+  const closed = once(server.close(), 'close');
   // A connection kept alive is idle only once its present answer has gone out, so it is looked at again and again.
   const idle = setInterval(() => server.closeIdleConnections(), 50);
   const force = setTimeout(() => server.closeAllConnections(), drainMs);
@@ -95,39 +91,39 @@ export async function closeHttp(server: Server, drainMs: number): Promise<void> 
 export function runMain(name: string, start: (env: Env) => Promise<Service>, secrets: readonly string[] = []): void {
   const env: Env = { ...process.env };
   for (const secret of secrets) delete process.env[secret];
-  const log = createLog(name, env.LOG_LEVEL || 'info');
-
-  async function run(): Promise<Service> {
-    const service = await start(env);
-    try {
-      await service.start();
-      return service;
-    } catch (error) {
-      await service.stop();
-      throw error;
-    }
-  }
+  const log = createLog(name, env.LOG_LEVEL ?? '');
 
   const fail = (err: unknown) => {
     process.exitCode = 1;
     if (err instanceof ConfigError) process.stderr.write(err.problems.map((line) => `${name}: ${line}\n`).join(''));
     else log.alert('service_failed', { err });
   };
-  const running = run().catch(fail);
 
-  let stopping = false;
-  const stop = async (signal: string) => {
-    if (stopping) return;
-    stopping = true;
+  async function run(): Promise<Service | undefined> {
+    let service: Service | undefined;
+    try {
+      service = await start(env);
+      await service.start();
+    } catch (err) {
+      fail(err);
+      await service?.stop().catch(fail);
+    }
+    return service;
+  }
+  const running = run();
+
+  let isStopping = false;
+  async function stop(signal: string): Promise<void> {
+    if (isStopping) return;
+    isStopping = true;
     log.info('service.stopping', { signal });
     setTimeout(() => {
       log.alert('service_forced', { signal });
       process.exit(1);
     }, FORCE_AFTER_MS).unref();
-    const service = await running;
-    await service?.stop().catch(fail);
+    await (await running)?.stop().catch(fail);
     log.info('service.stopped');
-  };
+  }
   process.on('SIGTERM', stop);
   process.on('SIGINT', stop);
   // Of a rejection that nobody handled too. Nothing is known of the state that the process is in: its rows are, to reconcile.

@@ -4,17 +4,18 @@ import { scrub } from './redact.ts';
 
 // Business events by name, one JSON line for each.
 
+type Write = (event: string, fields?: Record<string, unknown>) => void;
+
 export interface Log {
-  debug(event: string, fields?: Record<string, unknown>): void;
-  info(event: string, fields?: Record<string, unknown>): void;
-  warn(event: string, fields?: Record<string, unknown>): void;
-  error(event: string, fields?: Record<string, unknown>): void;
+  debug: Write;
+  info: Write;
+  warn: Write;
+  error: Write;
   /** What a human must look at: one error line with alert=<name>, and the counter alerts_total{name} (R44). */
-  alert(name: string, fields?: Record<string, unknown>): void;
-  child(fields: Record<string, unknown>): Log;
+  alert: Write;
 }
 
-/** A level of pino's, else info. Writes to stdout unless another destination is given. An Error in the field `err` is printed without its input's values. */
+/** At a level of pino's, else info; to stdout unless another destination is given. An Error in the field `err` shows no input. */
 export function createLog(service: string, level: string, destination?: { write(line: string): void }): Log {
   const options = {
     level: level in pino.levels.values ? level : 'info',
@@ -24,21 +25,17 @@ export function createLog(service: string, level: string, destination?: { write(
     formatters: { level: (label: string) => ({ level: label }) },
     serializers: { err: describeError },
   };
-  return wrap(destination ? pino(options, destination) : pino(options));
-}
-
-function wrap(logger: pino.Logger): Log {
+  const logger = destination ? pino(options, destination) : pino(options);
   const alerts = counter('alerts_total', 'Alerts raised, by name.', ['name']);
   return {
-    debug: (event, fields) => logger.debug({ ...fields }, event),
-    info: (event, fields) => logger.info({ ...fields }, event),
-    warn: (event, fields) => logger.warn({ ...fields }, event),
-    error: (event, fields) => logger.error({ ...fields }, event),
+    debug: (event, fields = {}) => logger.debug(fields, event),
+    info: (event, fields = {}) => logger.info(fields, event),
+    warn: (event, fields = {}) => logger.warn(fields, event),
+    error: (event, fields = {}) => logger.error(fields, event),
     alert: (name, fields) => {
       alerts.inc({ name });
       logger.error({ alert: name, ...fields }, name);
     },
-    child: (fields) => wrap(logger.child(fields)),
   };
 }
 

@@ -1,9 +1,7 @@
-import type { DescEnum, DescField, DescMessage, MessageShape } from '@bufbuild/protobuf';
-import { type ReflectMessage, reflect } from '@bufbuild/protobuf/reflect';
+import type { DescEnum, DescMessage, MessageShape } from '@bufbuild/protobuf';
+import { isReflectList, isReflectMap, isReflectMessage, reflect } from '@bufbuild/protobuf/reflect';
 
 // What may be printed, and what may not.
-
-const REDACTED = '[redacted]';
 
 /**
  * The one way to print a message (R32): a plain object of its set fields, by their proto names. What carries debug_redact is
@@ -13,33 +11,19 @@ export function redact<D extends DescMessage>(schema: D, message: MessageShape<D
   return printable(reflect(schema, message));
 }
 
-function printable(message: ReflectMessage): Record<string, unknown> {
-  const fields: Record<string, unknown> = {};
-  for (const field of message.fields) {
-    if (!message.isSet(field)) continue;
-    fields[field.name] = field.proto.options?.debugRedact ? REDACTED : printableField(message, field);
+function printable(value: unknown, ofEnum?: DescEnum): unknown {
+  if (isReflectMessage(value)) {
+    const set = value.fields.filter((field) => value.isSet(field));
+    const shown = (field: (typeof set)[number]) =>
+      field.proto.options?.debugRedact ? '[redacted]' : printable(value.get(field), field.enum);
+    return Object.fromEntries(set.map((field) => [field.name, shown(field)]));
   }
-  return fields;
-}
-
-function printableField(message: ReflectMessage, field: DescField): unknown {
-  const element = (value: unknown) => printableValue(value, field.enum);
-  switch (field.fieldKind) {
-    case 'list':
-      return Array.from(message.get(field), element);
-    case 'map':
-      return Object.fromEntries(Array.from(message.get(field), ([key, value]) => [String(key), element(value)]));
-    default:
-      return element(message.get(field));
-  }
-}
-
-function printableValue(value: unknown, ofEnum: DescEnum | undefined): unknown {
+  if (isReflectList(value)) return Array.from(value, (element) => printable(element, ofEnum));
+  if (isReflectMap(value))
+    return Object.fromEntries(Array.from(value, ([key, each]) => [key, printable(each, ofEnum)]));
   if (ofEnum) return ofEnum.value[value as number]?.name ?? value;
   if (typeof value === 'bigint') return String(value);
-  if (value instanceof Uint8Array) return `[${value.length} bytes]`;
-  if (typeof value === 'object' && value !== null) return printable(value as ReflectMessage);
-  return value;
+  return value instanceof Uint8Array ? `[${value.length} bytes]` : value;
 }
 
 /**
@@ -61,26 +45,21 @@ export function scrub(text: string): string {
 
 /** The longest card number that begins with the group at `from`: the index of the group after it. */
 function endOfCardNumber(groups: readonly string[], from: number): number | undefined {
-  for (let end = Math.min(groups.length, from + 19); end > from; end--) {
-    const digits = groups.slice(from, end).join('').replace(/\D/g, '');
-    if (digits.length >= 12 && digits.length <= 19 && passesLuhn(digits)) return end;
-  }
+  for (let end = Math.min(groups.length, from + 19); end > from; end--)
+    if (isCardNumber(groups.slice(from, end).join('').replace(/\D/g, ''))) return end;
   return undefined;
 }
 
-function passesLuhn(digits: string): boolean {
-  let sum = 0;
-  for (let i = 0; i < digits.length; i++) {
-    const digit = Number(digits[digits.length - 1 - i]);
-    const doubled = i % 2 === 1 ? digit * 2 : digit;
-    sum += doubled > 9 ? doubled - 9 : doubled;
-  }
-  return sum % 10 === 0;
+/** Twice a digit, its own digits added. */
+const DOUBLED = [0, 2, 4, 6, 8, 1, 3, 5, 7, 9];
+
+function isCardNumber(digits: string): boolean {
+  if (digits.length < 12 || digits.length > 19) return false;
+  const fromTheRight = Array.from(digits, Number).reverse();
+  return fromTheRight.reduce((sum, digit, i) => sum + (i % 2 ? DOUBLED[digit]! : digit), 0) % 10 === 0;
 }
 
 /** At most max UTF-16 units, never half of a surrogate pair. */
 export function cut(text: string, max: number): string {
-  if (text.length <= max) return text;
-  const last = text.charCodeAt(max - 1);
-  return text.slice(0, last >= 0xd800 && last <= 0xdbff ? max - 1 : max);
+  return text.length <= max ? text : text.slice(0, max).replace(/[\ud800-\udbff]$/, '');
 }

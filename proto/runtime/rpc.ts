@@ -1,44 +1,37 @@
-import { create, createFileRegistry, type JsonObject } from '@bufbuild/protobuf';
-import {
-  FieldDescriptorProto_Label,
-  FieldDescriptorProto_Type,
-  FileDescriptorProtoSchema,
-} from '@bufbuild/protobuf/wkt';
+import { createFileRegistry, fromJson, type JsonObject } from '@bufbuild/protobuf';
+import { FileDescriptorProtoSchema } from '@bufbuild/protobuf/wkt';
 import { Code, ConnectError, type Interceptor } from '@connectrpc/connect';
 import type { Log } from './log.ts';
 import { histogram } from './metrics.ts';
 
 // What every carrier of a gRPC service runs and answers.
 
-const DOMAIN = 'payments';
+/** gRPC's own default, either way; a carrier answers RESOURCE_EXHAUSTED to more. */
+const MESSAGE_MAX_BYTES = 4 * 1024 * 1024;
 
-const field = (name: string, number: number) => ({ name, number, type: FieldDescriptorProto_Type.STRING });
+/** For carriers of Connect's own. */
+export const MESSAGE_LIMITS = { readMaxBytes: MESSAGE_MAX_BYTES, writeMaxBytes: MESSAGE_MAX_BYTES };
+
+/** For grpc-js. */
+export const GRPC_MESSAGE_LIMITS = {
+  'grpc.max_receive_message_length': MESSAGE_MAX_BYTES,
+  'grpc.max_send_message_length': MESSAGE_MAX_BYTES,
+};
 
 /** google.rpc.ErrorInfo, described here because no package carries Google's error_details.proto. */
-const errorDetails = create(FileDescriptorProtoSchema, {
+const text = (name: string, number: number) => ({ name, number, type: 'TYPE_STRING' });
+const entry = { name: 'MetadataEntry', field: [text('key', 1), text('value', 2)], options: { mapEntry: true } };
+const map = { type: 'TYPE_MESSAGE', label: 'LABEL_REPEATED', typeName: '.google.rpc.ErrorInfo.MetadataEntry' };
+const fields = [text('reason', 1), text('domain', 2), { name: 'metadata', number: 3, ...map }];
+const errorDetails = fromJson(FileDescriptorProtoSchema, {
   name: 'google/rpc/error_details.proto',
   package: 'google.rpc',
   syntax: 'proto3',
-  messageType: [
-    {
-      name: 'ErrorInfo',
-      field: [
-        field('reason', 1),
-        field('domain', 2),
-        {
-          ...field('metadata', 3),
-          type: FieldDescriptorProto_Type.MESSAGE,
-          typeName: '.google.rpc.ErrorInfo.MetadataEntry',
-          label: FieldDescriptorProto_Label.REPEATED,
-        },
-      ],
-      nestedType: [{ name: 'MetadataEntry', field: [field('key', 1), field('value', 2)], options: { mapEntry: true } }],
-    },
-  ],
+  messageType: [{ name: 'ErrorInfo', field: fields, nestedType: [entry] }],
 });
 const ErrorInfoSchema = createFileRegistry(errorDetails, () => undefined).getMessage('google.rpc.ErrorInfo')!;
 
-export interface ErrorInfo {
+interface ErrorInfo {
   /** UPPER_SNAKE. */
   reason: string;
   domain: string;
@@ -53,7 +46,7 @@ export function rpcError(
   message: string,
   metadata: Readonly<Record<string, string>> = {},
 ): ConnectError {
-  const value: JsonObject = { reason, domain: DOMAIN, metadata };
+  const value: JsonObject = { reason, domain: 'payments', metadata };
   return new ConnectError(message, code, undefined, [{ desc: ErrorInfoSchema, value }]);
 }
 
@@ -68,15 +61,18 @@ export function asRpcError(error: unknown): ConnectError {
   return new ConnectError('internal error', Code.Internal, undefined, undefined, error);
 }
 
+const OUR_FAULT: ReadonlySet<Code> = new Set([Code.Internal, Code.Unknown, Code.DataLoss]);
+
 /** One line and one measure for each call. Only here is the text of an untyped error seen: the wire says "internal error". */
 export function logCalls(log: Log): Interceptor {
   const duration = histogram('rpc_duration_seconds', 'Calls by method and outcome.', ['method', 'code']);
   return (next) => async (request) => {
-    const started = performance.now();
+    const method = request.method.name;
+    const startedAt = performance.now();
     const end = (code: string) => {
-      const durationMs = performance.now() - started;
-      duration.observe({ method: request.method.name, code }, durationMs / 1000);
-      return { method: request.method.name, code, durationMs: Math.round(durationMs) };
+      const durationMs = performance.now() - startedAt;
+      duration.observe({ method, code }, durationMs / 1000);
+      return { method, code, durationMs: Math.round(durationMs) };
     };
     try {
       const response = await next(request);
@@ -91,5 +87,3 @@ export function logCalls(log: Log): Interceptor {
     }
   };
 }
-
-const OUR_FAULT: ReadonlySet<Code> = new Set([Code.Internal, Code.Unknown, Code.DataLoss]);

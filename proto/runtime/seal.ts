@@ -1,5 +1,4 @@
 import { createCipheriv, createDecipheriv, createHmac, hkdfSync, randomBytes, timingSafeEqual } from 'node:crypto';
-import { inspect } from 'node:util';
 
 // Encryption at rest and message authentication under keys that rotate: the first key seals, every key opens (R31).
 
@@ -13,6 +12,7 @@ export class UnsealError extends Error {
   override name = 'UnsealError';
 }
 
+/** Its keys are nowhere on the object, so that nothing can print them. */
 export interface KeyRing {
   /** The first one seals. */
   readonly ids: readonly string[];
@@ -22,11 +22,11 @@ export interface KeyRing {
   unseal(blob: Uint8Array, aad: string): Uint8Array;
   keyIdOf(blob: Uint8Array): string;
   /** HMAC-SHA-256 under a key that is derived from the first key for this purpose alone. */
-  mac(purpose: string, data: string | Uint8Array): Buffer;
+  mac(purpose: string, data: string): Buffer;
   /** The same under every key, the first key's first. */
-  macs(purpose: string, data: string | Uint8Array): { keyId: string; mac: Buffer }[];
+  macs(purpose: string, data: string): { keyId: string; mac: Buffer }[];
   /** Whether the mac is right under any key; takes the same time whatever is wrong with it. */
-  verify(purpose: string, data: string | Uint8Array, mac: Uint8Array): boolean;
+  verify(purpose: string, data: string, mac: Uint8Array): boolean;
 }
 
 /** Reads `id:base64[,id:base64]`; a bare key has id 0. Throws an Error that names the rule and quotes nothing. */
@@ -43,27 +43,20 @@ export function createKeyRing(text: string): KeyRing {
   const first = ids[0]!;
   const derived = new Map<string, Buffer>();
 
-  function macUnder(id: string, purpose: string, data: string | Uint8Array): Buffer {
+  function macUnder(id: string, purpose: string, data: string): Buffer {
     const name = `${id}:${purpose}`;
-    let key = derived.get(name);
-    if (!key) {
-      key = Buffer.from(hkdfSync('sha256', keys.get(id)!, '', purpose, KEY_BYTES));
-      derived.set(name, key);
-    }
+    const key = derived.get(name) ?? Buffer.from(hkdfSync('sha256', keys.get(id)!, '', purpose, KEY_BYTES));
+    derived.set(name, key);
     return createHmac('sha256', key).update(data).digest();
   }
+
+  const macs = (purpose: string, data: string) => ids.map((keyId) => ({ keyId, mac: macUnder(keyId, purpose, data) }));
 
   function seal(plain: Uint8Array, aad: string): Uint8Array {
     const nonce = randomBytes(NONCE_BYTES);
     const cipher = createCipheriv('aes-256-gcm', keys.get(first)!, nonce).setAAD(Buffer.from(aad));
-    const body = [cipher.update(plain), cipher.final()];
-    return Buffer.concat([
-      Buffer.from([VERSION, first.length]),
-      Buffer.from(first),
-      nonce,
-      ...body,
-      cipher.getAuthTag(),
-    ]);
+    const head = Buffer.from([VERSION, first.length, ...Buffer.from(first)]);
+    return Buffer.concat([head, nonce, cipher.update(plain), cipher.final(), cipher.getAuthTag()]);
   }
 
   function keyIdOf(blob: Uint8Array): string {
@@ -77,33 +70,27 @@ export function createKeyRing(text: string): KeyRing {
     const id = keyIdOf(blob);
     const key = keys.get(id);
     if (!key) throw new UnsealError('sealed with a key that is not configured');
-    const from = 2 + id.length;
-    const nonce = blob.subarray(from, from + NONCE_BYTES);
-    const decipher = createDecipheriv('aes-256-gcm', key, nonce, { authTagLength: TAG_BYTES })
-      .setAAD(Buffer.from(aad))
-      .setAuthTag(blob.subarray(-TAG_BYTES));
+    const [nonceAt, bodyAt] = [2 + id.length, 2 + id.length + NONCE_BYTES];
     try {
-      return Buffer.concat([decipher.update(blob.subarray(from + NONCE_BYTES, -TAG_BYTES)), decipher.final()]);
+      const decipher = createDecipheriv('aes-256-gcm', key, blob.subarray(nonceAt, bodyAt), {
+        authTagLength: TAG_BYTES,
+      })
+        .setAAD(Buffer.from(aad))
+        .setAuthTag(blob.subarray(-TAG_BYTES));
+      return Buffer.concat([decipher.update(blob.subarray(bodyAt, -TAG_BYTES)), decipher.final()]);
     } catch {
       throw new UnsealError('forged, damaged, or sealed for another owner');
     }
   }
 
-  return Object.freeze({
+  return {
     ids,
     seal,
     unseal,
     keyIdOf,
-    mac: (purpose: string, data: string | Uint8Array) => macUnder(first, purpose, data),
-    macs: (purpose: string, data: string | Uint8Array) =>
-      ids.map((keyId) => ({ keyId, mac: macUnder(keyId, purpose, data) })),
-    verify: (purpose: string, data: string | Uint8Array, mac: Uint8Array) =>
-      ids.filter((id) => {
-        const expected = macUnder(id, purpose, data);
-        return mac.length === expected.length && timingSafeEqual(mac, expected);
-      }).length > 0,
-    toJSON: () => '[redacted]',
-    toString: () => '[redacted]',
-    [inspect.custom]: () => '[redacted]',
-  });
+    mac: (purpose, data) => macUnder(first, purpose, data),
+    macs,
+    verify: (purpose, data, mac) =>
+      macs(purpose, data).some((own) => own.mac.length === mac.length && timingSafeEqual(own.mac, mac)),
+  };
 }

@@ -83,8 +83,8 @@ describe('the configuration of the gateway', () => {
       assert.deepEqual(problemsOf({ CORE_URL }), [], CORE_URL);
   });
 
-  it('R34 counts the token among its secrets', () => {
-    assert.deepEqual(secretNames(standaloneConfig), ['CORE_TOKEN']);
+  it('R34 counts the token and its private key among its secrets', () => {
+    assert.deepEqual(secretNames(standaloneConfig), ['CORE_TOKEN', 'CORE_TLS_KEY']);
   });
 });
 

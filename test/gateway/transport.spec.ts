@@ -140,7 +140,7 @@ describe('the HTTP side of the gateway', () => {
   });
 
   it('R7 cuts off clients whose headers do not come, or too slowly', async () => {
-    const impatient = await startGateway({ script, limits: { headersTimeoutMs: 150, requestTimeoutMs: 60_000 } });
+    const impatient = await startGateway({ script, limits: { headersTimeout: 150, requestTimeout: 60_000 } });
     const head = headOf('connect-account', { Digest: digestOf(body), 'Content-Length': String(body.length) });
     const silent = connect(impatient.port);
     const slow = connect(impatient.port);
@@ -154,7 +154,7 @@ describe('the HTTP side of the gateway', () => {
   });
 
   it('R7 cuts off clients whose bodies stop halfway', async () => {
-    const impatient = await startGateway({ script, limits: { headersTimeoutMs: 150, requestTimeoutMs: 300 } });
+    const impatient = await startGateway({ script, limits: { headersTimeout: 150, requestTimeout: 300 } });
     const head = headOf('connect-account', { Digest: digestOf(body), 'Content-Length': String(body.length) });
     const half = connect(impatient.port);
     half.send(head + Buffer.from(body.subarray(0, 10)).toString());
@@ -164,7 +164,7 @@ describe('the HTTP side of the gateway', () => {
   });
 
   it('closes what is over its connection limit', async () => {
-    const narrow = await startGateway({ script, limits: { connectionsMax: 2 } });
+    const narrow = await startGateway({ script, limits: { maxConnections: 2 } });
     const kept = [connect(narrow.port), connect(narrow.port)];
     await Promise.all(kept.map(({ socket }) => new Promise((resolve) => socket.once('connect', resolve))));
     assert.equal(await connect(narrow.port).closed, '');

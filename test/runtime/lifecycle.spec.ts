@@ -61,6 +61,20 @@ describe('R38 a service process', () => {
     assert.deepEqual(await exit, [0, null]);
   });
 
+  it('does not wait for a connection that its client keeps, once its answer has gone out', async () => {
+    const agent = new http.Agent({ keepAlive: true });
+    const begun = Promise.withResolvers<void>();
+    const server = http.createServer({ keepAliveTimeout: 1_000_000 }, (_, response) => {
+      begun.resolve();
+      setImmediate(() => response.end('answer'));
+    });
+    const answer = get(await listen(server, 0, '127.0.0.1'), '/', agent);
+    await begun.promise;
+    await closeHttp(server, 1_000_000);
+    assert.equal(await answer, 'answer');
+    agent.destroy();
+  });
+
   it('says in one line each what is missing in its environment, and exits 1', async () => {
     const { output, exit } = run({ NAME: '', PORT: 'x' });
     assert.deepEqual(await exit, [1, null]);
@@ -104,7 +118,6 @@ describe('R45 the admin server', () => {
     port: 0,
     health: () => report(),
     log: quietLog(),
-    fallback: (request, response) => response.end(`fallback of ${request.url}`),
   });
   before(async () => {
     port = await admin.start();
@@ -130,10 +143,10 @@ describe('R45 the admin server', () => {
     assert.equal((await ask('/health/live')).code, 200);
   });
 
-  it('shows the metrics, and leaves the rest to its fallback', async () => {
+  it('shows the metrics, and nothing else', async () => {
     counter('lifecycle_spec_total', 'For this spec.').inc();
     assert.match((await ask('/metrics')).body, /^lifecycle_spec_total 1$/m);
-    assert.deepEqual(await ask('/other'), { code: 200, body: 'fallback of /other' });
+    assert.equal((await ask('/other')).code, 404);
   });
 
   it('stops twice without harm', async () => {

@@ -13,7 +13,7 @@ describe('a report of the processor', () => {
   const reportsOf = (payment: Payment) =>
     stage.db.query(
       `select reports.kind, reports.caller, reports.why from reports join operations on operations.id = operation_id
-       where transaction_id = $1 order by reports.id`,
+       where operations.transaction_id = $1 order by reports.id`,
       [payment.pluginTransactionId],
     );
 

@@ -4,6 +4,7 @@ import path from 'node:path';
 import { migrate } from '../../proto/runtime/database.ts';
 import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../proto/runtime/embedded-postgres.ts';
 import { asAdmin, TEMPLATE, testDatabaseUrl } from './database.ts';
+import { prepareKafka } from './kafka.ts';
 import { quietLog } from './log.ts';
 
 // One PostgreSQL for the whole run: an embedded one, or the one that TEST_DATABASE_URL names (a superuser's url).
@@ -11,12 +12,15 @@ import { quietLog } from './log.ts';
 const log = quietLog();
 let postgres: EmbeddedPostgres | undefined;
 let dataDir: string | undefined;
+let stopKafka: (() => void) | undefined;
 
 export async function mochaGlobalSetup(): Promise<void> {
   // A run that is cut off must not leave its server behind. Stopping sends the signal at once, so it works within `exit` too.
   process.once('exit', () => postgres?.stop());
+  process.once('exit', () => stopKafka?.());
   process.once('SIGTERM', () => process.exit(143));
   try {
+    stopKafka = await prepareKafka();
     await startServer();
     await makeTemplate();
   } catch (error) {
@@ -47,6 +51,7 @@ async function makeTemplate(): Promise<void> {
 }
 
 export async function mochaGlobalTeardown(): Promise<void> {
+  stopKafka?.();
   await postgres?.stop();
   if (dataDir) rmSync(dataDir, { recursive: true, force: true });
 }

@@ -23,6 +23,7 @@ const STATES: Record<string, DeliveryState> = {
   x: 'not_for_wix',
   '!': 'held',
   '/': 'parked',
+  '~': 'skipped',
 };
 
 function deliveries(text: string): Delivery[] {
@@ -100,6 +101,15 @@ describe('the order in which Wix hears of a payment', () => {
     ],
     ['R29 a parked event holds what follows it', APPROVED, '4O/ 5O', 'send nothing, done 3, approved'],
     ['R27 a parked pending event is not superseded', START, '1P/ 2A', 'send nothing, done 0'],
+    ['R29 what follows a skipped event goes on', APPROVED, '4O~ 5O', 'send 5, done 4, approved'],
+    ['R29 R26 operations go after a skipped approval as if it were told', START, '1A~ 2O', 'send 2, done 1, approved'],
+    [
+      'R29 R27 no other final event goes after a skipped one',
+      START,
+      '1A~ 2D',
+      'send nothing, 2 held, done 1, approved',
+    ],
+    ['R29 U17 nothing goes after a skipped decline', START, '1D~ 2O', 'send nothing, 2 not_for_wix, done 2, declined'],
   ];
   for (const [promise, cursor, before, after] of cases) it(promise, () => assert.equal(planned(cursor, before), after));
 

@@ -218,7 +218,7 @@ describe('the relay', () => {
         assert.throws(() => parseConfig(relayConfig, { ...env, WIX_USER_AGENT: agent }), /WIX_USER_AGENT/);
     });
     it('R34 names its secrets', () => {
-      assert.deepEqual(secretNames(relayConfig), ['DATABASE_URL', 'EVENTS_KEY', 'WIX_APP_SECRET']);
+      assert.deepEqual(secretNames(relayConfig), ['DATABASE_URL', 'EVENTS_KEY', 'WIX_APP_SECRET', 'RELAY_TOKENS']);
     });
     it('sends to Wix itself unless told otherwise', () => {
       const { WIX_API_URL, ...rest } = env;

@@ -11,6 +11,8 @@ type Answer = MessageInitShape<typeof GetTransactionResponseSchema>;
 type Handler = (request: GetTransactionRequest, context: HandlerContext) => Promise<Answer>;
 
 const BEYOND_DOUBLE = 9_007_199_254_740_993n;
+/** gRPC's own default, in bytes. */
+const MESSAGE_MAX = 4 * 1024 * 1024;
 
 for (const carrier of carriers) {
   describe(`a call over ${carrier.name}`, () => {
@@ -57,6 +59,24 @@ for (const carrier of carriers) {
       assert.equal(info?.reason, 'ALREADY_VOIDED');
       assert.equal(info.domain, 'payments');
       assert.deepEqual({ ...info.metadata }, { transaction: 'é1' });
+    });
+
+    it('carries the text of an error, whatever is in it', async () => {
+      const text = '50% of é1: a/b, c? (#2 & more)';
+      handler = async () => {
+        throw new ConnectError(text, Code.Aborted);
+      };
+      const error = await refusal();
+      assert.deepEqual([error.code, error.rawMessage], [Code.Aborted, text]);
+    });
+
+    it('refuses a message above the limit in either direction, and serves on', async () => {
+      const text = 'x'.repeat(MESSAGE_MAX);
+      handler = async ({ key }) => ({ transaction: { id: key.value === 'much' ? text : 'little' } });
+      const get = (value: string) => client().getTransaction({ key: { case: 'id', value } });
+      for (const value of [text, 'much'])
+        await assert.rejects(get(value), (error) => ConnectError.from(error).code === Code.ResourceExhausted);
+      assert.equal((await get('x'.repeat(MESSAGE_MAX - 100))).transaction?.id, 'little');
     });
 
     it('says "internal error" of an untyped error and nothing of its text', async () => {

@@ -1,9 +1,10 @@
-import { createServer } from 'node:http';
 import { type ConnectRouter, createRouterTransport, type Interceptor, type Transport } from '@connectrpc/connect';
-import { connectNodeAdapter, createConnectTransport } from '@connectrpc/connect-node';
+import { createConnectTransport } from '@connectrpc/connect-node';
 import { createGrpcServer } from '../../proto/runtime/grpc-server.ts';
 import { createGrpcTransport } from '../../proto/runtime/grpc-transport.ts';
-import { closeHttp, listen } from '../../proto/runtime/lifecycle.ts';
+import { createAdminServer } from '../../proto/runtime/lifecycle.ts';
+import { MESSAGE_LIMITS } from '../../proto/runtime/rpc.ts';
+import { createRpcHandler } from '../../proto/runtime/rpc-over-http.ts';
 import { quietLog } from '../support/log.ts';
 
 export type Routes = (router: ConnectRouter) => void;
@@ -34,22 +35,29 @@ const grpc: Carrier = {
 const http: Carrier = {
   name: 'Connect over HTTP',
   async open(routes, { client = [], server: interceptors = [] } = {}) {
-    const server = createServer(connectNodeAdapter({ routes, interceptors }));
-    const port = await listen(server, 0, '127.0.0.1');
+    const server = createAdminServer({
+      host: '127.0.0.1',
+      port: 0,
+      health: async () => ({ ready: true }),
+      log: quietLog(),
+      fallback: createRpcHandler({ routes, interceptors }),
+    });
+    const port = await server.start();
     const transport = createConnectTransport({
       baseUrl: `http://127.0.0.1:${port}`,
       httpVersion: '1.1',
       interceptors: client,
       nodeOptions: { agent: false },
     });
-    return { transport, close: () => closeHttp(server, 0) };
+    return { transport, close: () => server.stop() };
   },
 };
 
 const inProcess: Carrier = {
   name: 'one process',
   async open(routes, { client = [], server: interceptors = [] } = {}) {
-    const transport = createRouterTransport(routes, { router: { interceptors }, transport: { interceptors: client } });
+    const router = { ...MESSAGE_LIMITS, interceptors };
+    const transport = createRouterTransport(routes, { router, transport: { interceptors: client } });
     return { transport, close: async () => undefined };
   },
 };

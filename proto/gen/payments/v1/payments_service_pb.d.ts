@@ -7,6 +7,7 @@ import type { Message } from "@bufbuild/protobuf";
 import type { Credentials, MerchantAccount, Mode } from "./merchant_account_pb.js";
 import type { Operation, Refusal, Transaction, Transaction_State } from "./transaction_pb.js";
 import type { PaymentDetails } from "./payment_details_pb.js";
+import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import type { Outcome } from "./outcome_pb.js";
 
 /**
@@ -327,6 +328,8 @@ export declare const VoidTransactionResponseSchema: GenMessage<VoidTransactionRe
  */
 export declare type RefundTransactionRequest = Message<"payments.v1.RefundTransactionRequest"> & {
   /**
+   * Names the payment. The PSP may give transaction_id instead.
+   *
    * @generated from field: string external_id = 1;
    */
   externalId: string;
@@ -376,6 +379,14 @@ export declare type RefundTransactionRequest = Message<"payments.v1.RefundTransa
    * @generated from field: payments.v1.Refusal refusal = 9;
    */
   refusal?: Refusal | undefined;
+
+  /**
+   * Idempotency key of a refund of the PSP's own, in place of external_refund_id: 1..200 characters, unique over all payments for
+   * each caller.
+   *
+   * @generated from field: string request_key = 10;
+   */
+  requestKey: string;
 };
 
 /**
@@ -441,6 +452,76 @@ export declare type RefundTransactionResponse = Message<"payments.v1.RefundTrans
  * Use `create(RefundTransactionResponseSchema)` to create a new message.
  */
 export declare const RefundTransactionResponseSchema: GenMessage<RefundTransactionResponse>;
+
+/**
+ * @generated from message payments.v1.ReportRefundRequest
+ */
+export declare type ReportRefundRequest = Message<"payments.v1.ReportRefundRequest"> & {
+  /**
+   * @generated from oneof payments.v1.ReportRefundRequest.key
+   */
+  key: {
+    /**
+     * @generated from field: string id = 1;
+     */
+    value: string;
+    case: "id";
+  } | {
+    /**
+     * @generated from field: string external_id = 2;
+     */
+    value: string;
+    case: "externalId";
+  } | { case: undefined; value?: undefined };
+
+  /**
+   * The processor's own reference of this refund, 1..200 characters.
+   *
+   * @generated from field: string processor_reference = 3;
+   */
+  processorReference: string;
+
+  /**
+   * Minor units of the payment's currency, at least 1.
+   *
+   * @generated from field: int64 amount = 4;
+   */
+  amount: bigint;
+
+  /**
+   * By the processor's clock.
+   *
+   * @generated from field: google.protobuf.Timestamp processed_at = 5;
+   */
+  processedAt?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message payments.v1.ReportRefundRequest.
+ * Use `create(ReportRefundRequestSchema)` to create a new message.
+ */
+export declare const ReportRefundRequestSchema: GenMessage<ReportRefundRequest>;
+
+/**
+ * @generated from message payments.v1.ReportRefundResponse
+ */
+export declare type ReportRefundResponse = Message<"payments.v1.ReportRefundResponse"> & {
+  /**
+   * @generated from field: payments.v1.Transaction transaction = 1;
+   */
+  transaction?: Transaction | undefined;
+
+  /**
+   * @generated from field: payments.v1.Operation operation = 2;
+   */
+  operation?: Operation | undefined;
+};
+
+/**
+ * Describes the message payments.v1.ReportRefundResponse.
+ * Use `create(ReportRefundResponseSchema)` to create a new message.
+ */
+export declare const ReportRefundResponseSchema: GenMessage<ReportRefundResponse>;
 
 /**
  * @generated from message payments.v1.ReportOutcomeRequest
@@ -617,6 +698,59 @@ export declare type ListTransactionsResponse = Message<"payments.v1.ListTransact
 export declare const ListTransactionsResponseSchema: GenMessage<ListTransactionsResponse>;
 
 /**
+ * @generated from message payments.v1.WatchTransactionRequest
+ */
+export declare type WatchTransactionRequest = Message<"payments.v1.WatchTransactionRequest"> & {
+  /**
+   * @generated from oneof payments.v1.WatchTransactionRequest.key
+   */
+  key: {
+    /**
+     * @generated from field: string id = 1;
+     */
+    value: string;
+    case: "id";
+  } | {
+    /**
+     * @generated from field: string external_id = 2;
+     */
+    value: string;
+    case: "externalId";
+  } | { case: undefined; value?: undefined };
+};
+
+/**
+ * Describes the message payments.v1.WatchTransactionRequest.
+ * Use `create(WatchTransactionRequestSchema)` to create a new message.
+ */
+export declare const WatchTransactionRequestSchema: GenMessage<WatchTransactionRequest>;
+
+/**
+ * The payment as it stands.
+ *
+ * @generated from message payments.v1.WatchTransactionResponse
+ */
+export declare type WatchTransactionResponse = Message<"payments.v1.WatchTransactionResponse"> & {
+  /**
+   * @generated from field: payments.v1.Transaction transaction = 1;
+   */
+  transaction?: Transaction | undefined;
+
+  /**
+   * Oldest first.
+   *
+   * @generated from field: repeated payments.v1.Operation operations = 2;
+   */
+  operations: Operation[];
+};
+
+/**
+ * Describes the message payments.v1.WatchTransactionResponse.
+ * Use `create(WatchTransactionResponseSchema)` to create a new message.
+ */
+export declare const WatchTransactionResponseSchema: GenMessage<WatchTransactionResponse>;
+
+/**
  * The payments core.
  *
  * A refusal is an answer, an error is no answer: what Wix may hear with status 200 is a response message with a `refusal`. A gRPC
@@ -675,9 +809,13 @@ export declare const PaymentsService: GenService<{
     output: typeof VoidTransactionResponseSchema;
   },
   /**
-   * Returns captured money, in whole or in parts, never more than was captured. Roles: gateway.
-   * May be called in CAPTURED, which it leaves as it is; in other states it answers REFUND_NOT_ALLOWED.
-   * Errors: UNAVAILABLE while the outcome is not known.
+   * Returns captured money, in whole or in parts, never more than was captured. Roles: gateway, for Wix; backoffice, for the PSP.
+   * May be called in CAPTURED, which it leaves as it is; in other states Wix is answered REFUND_NOT_ALLOWED.
+   * A refund of the PSP's own needs no merchant credentials, and Wix is told when it succeeds. The same request_key again is answered
+   * from its record, a refusal of the processor too; what fails with an error left no record but for UNAVAILABLE.
+   * Errors: UNAVAILABLE while the outcome is not known (ask again with the same key). For the PSP also NOT_FOUND,
+   * FAILED_PRECONDITION (NOT_CAPTURED; NOTHING_LEFT; AMOUNT: above what remains), ABORTED (REFUND_IN_PROGRESS: an earlier refund is
+   * not decided yet), ALREADY_EXISTS (REQUEST_KEY_USED: for another payment).
    *
    * @generated from rpc payments.v1.PaymentsService.RefundTransaction
    */
@@ -685,6 +823,20 @@ export declare const PaymentsService: GenService<{
     methodKind: "unary";
     input: typeof RefundTransactionRequestSchema;
     output: typeof RefundTransactionResponseSchema;
+  },
+  /**
+   * Records a refund that happened at the processor without an order of the core, and tells Wix of it. Roles: engine, backoffice.
+   * Idempotent by processor_reference, over all refunds of the account: one that the core ordered itself is known by it too. A
+   * fact is never refused for its amount: above what remains it is recorded and alerted.
+   * Errors: NOT_FOUND, ABORTED (REFUND_IN_PROGRESS: report it again once that one is decided), FAILED_PRECONDITION (CONTRADICTION:
+   * the payment is not CAPTURED, or the reference belongs to something else; kept, alerted, changes nothing).
+   *
+   * @generated from rpc payments.v1.PaymentsService.ReportRefund
+   */
+  reportRefund: {
+    methodKind: "unary";
+    input: typeof ReportRefundRequestSchema;
+    output: typeof ReportRefundResponseSchema;
   },
   /**
    * Tells the outcome of an operation that came after its call. Roles: engine; with `override`, operator.
@@ -716,6 +868,19 @@ export declare const PaymentsService: GenService<{
     methodKind: "unary";
     input: typeof ListTransactionsRequestSchema;
     output: typeof ListTransactionsResponseSchema;
+  },
+  /**
+   * Follows one payment: its present state at once, then every change. What changes twice within half a second may come as one.
+   * Ends when nothing is open any more, that is in CAPTURED, VOIDED, EXPIRED or DECLINED without an open operation, and after an
+   * hour at the latest; watch again to go on. Kafka is the feed of everything. Roles: all but engine.
+   * Errors: NOT_FOUND, RESOURCE_EXHAUSTED (too many are watching), UNAVAILABLE (the core is stopping).
+   *
+   * @generated from rpc payments.v1.PaymentsService.WatchTransaction
+   */
+  watchTransaction: {
+    methodKind: "server_streaming";
+    input: typeof WatchTransactionRequestSchema;
+    output: typeof WatchTransactionResponseSchema;
   },
 }>;
 

@@ -78,7 +78,8 @@ export declare type Transaction = Message<"payments.v1.Transaction"> & {
   capturedAmount: bigint;
 
   /**
-   * Refunds that are approved. Running and unknown ones reserve their amounts beside it.
+   * Refunds that are approved. Running and unknown ones reserve their amounts beside it. More than captured_amount only if refunds
+   * were reported that the core had not ordered.
    *
    * @generated from field: int64 refunded_amount = 10;
    */
@@ -341,6 +342,13 @@ export declare type Operation = Message<"payments.v1.Operation"> & {
    * @generated from field: google.protobuf.Timestamp finished_at = 15;
    */
   finishedAt?: Timestamp | undefined;
+
+  /**
+   * Who asked, or reported it: "wix", "system", or the name in the token of the PSP's caller.
+   *
+   * @generated from field: string caller = 16;
+   */
+  caller: string;
 };
 
 /**

@@ -1,0 +1,49 @@
+import { parseArgs } from 'node:util';
+import { z } from 'zod';
+import { parseConfig, secret } from '../proto/runtime/config.ts';
+import { createDatabase } from '../proto/runtime/database.ts';
+import { createLog } from '../proto/runtime/log.ts';
+import { unpublishPayment, unpublishPeriod } from './store/outbox.ts';
+
+const HELP = `Publishes events again from the core's outbox, which keeps them for 90 days: for a gap on the topic, or a new consumer.
+
+  node core/republish.ts --transaction ID                all events of one payment, by our id or Wix's
+  node core/republish.ts --since TIME [--until TIME]     whatever was published in that time, such as 2026-11-24T10:00:00Z
+
+  --help
+
+Needs DATABASE_URL. It marks the events; the running cores publish them at once, oldest first and before anything newer, so go by
+hours rather than weeks. Ids, sequences and bytes are those of the first time: receivers drop what they have.
+`;
+
+/** Republishing a month rewrites many rows. */
+const STATEMENT_MS = 600_000;
+
+const time = z.iso.datetime({ offset: true, error: 'must be a time such as 2026-11-24T10:00:00Z' }).optional();
+const chosenSchema = z
+  .object({ transaction: z.string().optional(), since: time, until: time })
+  .refine(({ transaction, since }) => !transaction !== !since, 'either --transaction or --since is needed');
+
+async function republish(): Promise<string> {
+  const text = { type: 'string' } as const;
+  const options = { transaction: text, since: text, until: text, help: { type: 'boolean', short: 'h' } } as const;
+  const { values } = parseArgs({ options });
+  if (values.help) return HELP;
+  const chosen = chosenSchema.safeParse(values);
+  if (!chosen.success) throw new Error(chosen.error.issues.map(({ message }) => message).join(', '));
+  const { transaction, since = '', until } = chosen.data;
+  const url = parseConfig(z.object({ DATABASE_URL: secret() }), process.env).DATABASE_URL.reveal();
+  const log = createLog('republish', 'warn');
+  const db = createDatabase({ url, schema: 'core', poolSize: 1, statementTimeoutMs: STATEMENT_MS, log });
+  const marked = transaction ? unpublishPayment(db, transaction) : unpublishPeriod(db, since, until);
+  return `${await marked.finally(db.close)} events will be published again by the running cores.\n`;
+}
+
+if (import.meta.main)
+  republish().then(
+    (said) => process.stdout.write(said),
+    (error: Error) => {
+      process.stderr.write(`republish: ${error.message}\n`);
+      process.exitCode = 1;
+    },
+  );

@@ -1,0 +1,151 @@
+import kafkajs, { type Kafka, type SASLOptions } from 'kafkajs';
+import { z } from 'zod';
+import { flag, integer, type Secret, secret, text } from './config.ts';
+import type { Log } from './log.ts';
+import { gauge } from './metrics.ts';
+
+// What publisher and receiver share: configuration, client, the topic, and what an outage looks like from outside.
+
+const DAY_MS = 86_400_000;
+
+export const kafkaConfig = z.object({
+  /** Some brokers as `host:port,...`; the others are learned from them. */
+  KAFKA_BROKERS: text()
+    .transform((list) => list.split(',').map((broker) => broker.trim()))
+    .refine(
+      (list) => list.every((broker) => /^[^\s:]+:\d{1,5}$|^\[.+\]:\d{1,5}$/.test(broker)),
+      'must be host:port,...',
+    ),
+  KAFKA_TOPIC: z
+    .string()
+    .regex(/^[\w.-]{1,249}$/, 'must be the name of a topic')
+    .default('payments.events.v1'),
+  /** R40: a topic that has another number is refused, since a payment's events would change their partition. */
+  KAFKA_PARTITIONS: integer(12, { min: 1, max: 10_000 }),
+  KAFKA_REPLICATION: integer(3, { min: 1, max: 9 }),
+  KAFKA_RETENTION_MS: integer(30 * DAY_MS, { min: 7 * DAY_MS }),
+  /** The relay's consumer group. */
+  KAFKA_GROUP: text().default('webhook-relay'),
+  KAFKA_SSL: flag(false),
+  /** PEM, where the machine's own authorities do not do. */
+  KAFKA_SSL_CA: text().optional(),
+  KAFKA_SASL_MECHANISM: z
+    .enum(['plain', 'scram-sha-256', 'scram-sha-512'], 'must be plain, scram-sha-256 or scram-sha-512')
+    .optional(),
+  KAFKA_SASL_USERNAME: text().optional(),
+  KAFKA_SASL_PASSWORD: secret().optional(),
+});
+export type KafkaConfig = z.infer<typeof kafkaConfig>;
+
+/** The rule between these entries, for `superRefine` on whatever schema holds them. */
+export function saslIsWhole(
+  config: Partial<Record<'KAFKA_SASL_MECHANISM' | 'KAFKA_SASL_USERNAME' | 'KAFKA_SASL_PASSWORD', unknown>>,
+  context: z.RefinementCtx,
+): void {
+  const given = [config.KAFKA_SASL_MECHANISM, config.KAFKA_SASL_USERNAME, config.KAFKA_SASL_PASSWORD].filter(
+    Boolean,
+  ).length;
+  const message = 'goes with KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD: all or none';
+  if (given % 3 !== 0) context.addIssue({ code: 'custom', path: ['KAFKA_SASL_MECHANISM'], message });
+}
+
+/** An outage longer than this is for a human. */
+const ALERT_AFTER_MS = 60_000;
+
+export interface Watch {
+  /** The last exchange did not work. */
+  trouble(err: unknown): void;
+  /** It did. */
+  works(): void;
+}
+
+/** One log line for an outage and one for its end, however much is said in between; an alert when it lasts for a minute. */
+export function createWatch(log: Log, role: 'publisher' | 'consumer'): Watch {
+  const up = gauge('kafka_up', 'Whether the last exchange with Kafka worked.', ['role']);
+  let since: number | undefined;
+  let alerted = false;
+  return {
+    trouble(err) {
+      up.set({ role }, 0);
+      log[since === undefined ? 'warn' : 'debug']('kafka.trouble', { role, err });
+      since ??= performance.now();
+      if (alerted || performance.now() - since < ALERT_AFTER_MS) return;
+      alerted = true;
+      log.alert('kafka_trouble', { role, err });
+    },
+    works() {
+      up.set({ role }, 1);
+      if (since !== undefined) log.info('kafka.recovered', { role, afterMs: Math.round(performance.now() - since) });
+      since = undefined;
+      alerted = false;
+    },
+  };
+}
+
+/** By default its tries end within seconds, so that whoever uses it decides what comes next. The errors it logs are the watch's. */
+export function createClient(config: KafkaConfig, watch: Watch, requestTimeoutMs: number, retries = 3): Kafka {
+  const { KAFKA_SASL_MECHANISM: mechanism, KAFKA_SASL_USERNAME: username = '', KAFKA_SASL_PASSWORD: password } = config;
+  return new kafkajs.Kafka({
+    clientId: 'wix-payments',
+    brokers: config.KAFKA_BROKERS,
+    ssl: config.KAFKA_SSL_CA && config.KAFKA_SSL ? { ca: config.KAFKA_SSL_CA } : config.KAFKA_SSL,
+    ...(mechanism && { sasl: { mechanism, username, password: (password as Secret).reveal() } as SASLOptions }),
+    connectionTimeout: 2_000,
+    requestTimeout: requestTimeoutMs,
+    retry: { initialRetryTime: 100, maxRetryTime: 1_000, retries },
+    logLevel: kafkajs.logLevel.ERROR,
+    logCreator:
+      () =>
+      ({ log }) =>
+        watch.trouble(log.error instanceof Error ? log.error : `${log.message} ${log.error ?? ''}`.trim()),
+  });
+}
+
+/** The topic is not as it must be: no try will change that (R40). */
+export class TopicRefused extends Error {
+  override name = 'TopicRefused';
+}
+
+/**
+ * Makes the topic if it is missing. Throws TopicRefused unless it keeps every message of at least 7 days and has the configured
+ * number of partitions (R40).
+ */
+export async function ensureTopic(kafka: Kafka, config: KafkaConfig): Promise<void> {
+  const { KAFKA_TOPIC: topic, KAFKA_PARTITIONS: numPartitions, KAFKA_REPLICATION: replicationFactor } = config;
+  const admin = kafka.admin();
+  try {
+    await admin.connect();
+    if (!(await admin.listTopics()).includes(topic)) {
+      const settings = {
+        'cleanup.policy': 'delete',
+        'retention.ms': String(config.KAFKA_RETENTION_MS),
+        // One broker may be lost without losing what was confirmed.
+        'min.insync.replicas': String(Math.min(2, replicationFactor)),
+      };
+      const configEntries = Object.entries(settings).map(([name, value]) => ({ name, value }));
+      await admin.createTopics({ topics: [{ topic, numPartitions, replicationFactor, configEntries }] });
+    }
+    const { topics } = await admin.fetchTopicMetadata({ topics: [topic] });
+    const { resources } = await admin.describeConfigs({
+      resources: [
+        {
+          type: kafkajs.ConfigResourceTypes.TOPIC,
+          name: topic,
+          configNames: ['cleanup.policy', 'retention.ms'],
+        },
+      ],
+      includeSynonyms: false,
+    });
+    const settings = new Map(resources[0]?.configEntries.map((entry) => [entry.configName, entry.configValue]));
+    const partitions = topics[0]?.partitions.length;
+    const retentionMs = Number(settings.get('retention.ms'));
+    const problems = [
+      partitions !== numPartitions && `has ${partitions} partitions instead of KAFKA_PARTITIONS=${numPartitions}`,
+      settings.get('cleanup.policy') !== 'delete' && `has cleanup.policy=${settings.get('cleanup.policy')}, not delete`,
+      !(retentionMs === -1 || retentionMs >= 7 * DAY_MS) && `has retention.ms=${retentionMs}, less than 7 days`,
+    ].filter(Boolean);
+    if (problems.length > 0) throw new TopicRefused(`the topic ${topic} ${problems.join(', and ')}`);
+  } finally {
+    await admin.disconnect();
+  }
+}
