@@ -13,6 +13,7 @@ import { isOpen } from './outcomes.ts';
 /** An approved authorize with all that followed. Minor units. */
 export interface Payment {
   readonly aftermath: Aftermath;
+  readonly currency: string;
   readonly held: bigint;
   /** Captured and not returned. */
   readonly taken: bigint;
@@ -78,7 +79,8 @@ export function openBooks(data: string, { readOnly = false } = {}) {
     if (authorize?.kind !== 'authorize' || authorize.outcome.kind.case !== 'approved') return undefined;
     if (authorize.transactionId !== transactionId) return undefined;
     const row = balance.get(requestId) as { held: bigint; taken: bigint; captured: bigint };
-    return { aftermath: authorize.aftermath, held: row.held, taken: row.taken, captured: row.captured };
+    const { aftermath, currency } = authorize;
+    return { aftermath, currency, held: row.held, taken: row.taken, captured: row.captured };
   }
 
   /** What this outcome of the operation moves, given what its payment holds now. */

@@ -7,7 +7,7 @@ import { Reason } from '../../proto/gen/payments/v1/reason_pb.js';
 import { ProcessorService } from '../../proto/gen/processor/v1/processor_pb.js';
 import { eventually } from '../support/eventually.ts';
 import { quietLog } from '../support/log.ts';
-import { hasCode } from './contract-suite.ts';
+import { hasCode } from './contract-kit.ts';
 import { createEngine, type Engine } from './engine.ts';
 import { authorizeOrder, captureOrder, refundOrder, requestIdOf, subjectOf, voidOrder } from './orders.ts';
 import { reasonOf } from './outcomes.ts';

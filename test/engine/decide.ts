@@ -88,6 +88,7 @@ function numberOf(method: Method): string {
 /** Takes part or all of what is held; the rest is released. */
 export function decideCapture(instruction: Instruction, payment: Payment | undefined): Outcome {
   if (!payment) return declined(NO_PAYMENT);
+  if (payment.currency !== instruction.currency) return declined(OTHER_CURRENCY);
   if (payment.held === 0n) return declined(NOTHING_HELD);
   if (instruction.amount < 1n || instruction.amount > payment.held) return declined(CAPTURE_AMOUNT);
   if (payment.aftermath === 'captures fail') return declined(CAPTURE_DECLINED);
@@ -96,12 +97,14 @@ export function decideCapture(instruction: Instruction, payment: Payment | undef
 
 export function decideVoid(instruction: Instruction, payment: Payment | undefined): Outcome {
   if (!payment) return declined(NO_PAYMENT);
+  if (payment.currency !== instruction.currency) return declined(OTHER_CURRENCY);
   if (payment.held === 0n) return declined(NOTHING_HELD);
   return instruction.amount === payment.held ? asAsked(instruction) : declined(VOID_AMOUNT);
 }
 
 export function decideRefund(instruction: Instruction, payment: Payment | undefined): Outcome {
   if (!payment) return declined(NO_PAYMENT_TO_REFUND);
+  if (payment.currency !== instruction.currency) return declined(OTHER_CURRENCY);
   if (payment.captured === 0n) return declined(NOT_CAPTURED);
   if (payment.taken === 0n) return declined(NOTHING_LEFT);
   if (instruction.amount < 1n) return declined(REFUND_AMOUNT);
@@ -111,6 +114,7 @@ export function decideRefund(instruction: Instruction, payment: Payment | undefi
 
 // For captures and voids Wix's table has no group of its own that is known, so general reasons, legal everywhere, are used.
 const NO_PAYMENT: Decline = [Reason.REQUEST_IS_NOT_ALLOWED, 'NO_PAYMENT', 'There is no such approved payment'];
+const OTHER_CURRENCY: Decline = [Reason.INVALID_VALUE, 'CURRENCY', 'The payment is in another currency'];
 const NOTHING_HELD: Decline = [Reason.REQUEST_IS_NOT_ALLOWED, 'NOTHING_HELD', 'No money is held for this payment'];
 const CAPTURE_AMOUNT: Decline = [Reason.INVALID_VALUE, 'AMOUNT', 'The amount is not within what is held'];
 const VOID_AMOUNT: Decline = [Reason.INVALID_VALUE, 'AMOUNT', 'A void releases exactly what is held'];

@@ -10,7 +10,7 @@ import { withToken } from '../../proto/runtime/callers.ts';
 import { Secret } from '../../proto/runtime/config.ts';
 import { createGrpcTransport } from '../../proto/runtime/grpc-transport.ts';
 import { eventually } from '../support/eventually.ts';
-import { hasCode } from './contract-suite.ts';
+import { hasCode } from './contract-kit.ts';
 import { authorizeOrder, refundOrder, requestIdOf, subjectOf } from './orders.ts';
 
 const TOKEN = 'a-token-of-the-tests-that-is-long-enough';

@@ -2,56 +2,16 @@ import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import {
-  type Client,
-  Code,
-  ConnectError,
-  createClient,
-  createRouterTransport,
-  type Transport,
-} from '@connectrpc/connect';
+import { type Client, Code, ConnectError, createClient, createRouterTransport } from '@connectrpc/connect';
 import type { Outcome } from '../../proto/gen/payments/v1/outcome_pb.js';
 import { PaymentsService, type ReportOutcomeRequest } from '../../proto/gen/payments/v1/payments_service_pb.js';
 import { ProcessorService } from '../../proto/gen/processor/v1/processor_pb.js';
-import { createGrpcServer } from '../../proto/runtime/grpc-server.ts';
-import { createGrpcTransport } from '../../proto/runtime/grpc-transport.ts';
 import { eventually } from '../support/eventually.ts';
 import { quietLog } from '../support/log.ts';
-import { describeProcessor, hasCode } from './contract-suite.ts';
+import { hasCode } from './contract-kit.ts';
 import { createEngine, type Engine } from './engine.ts';
 import { authorizeOrder, captureOrder, refundOrder, requestIdOf, subjectOf } from './orders.ts';
 import { reasonOf } from './outcomes.ts';
-
-describe('the simulated engine over gRPC', () => {
-  let transport: Transport;
-  let stop: () => Promise<void>;
-
-  before(async () => {
-    const log = quietLog();
-    const engine = createEngine({ data: ':memory:', log, pendingMs: 500 });
-    const server = createGrpcServer({ host: '127.0.0.1', port: 0, routes: engine.routes, log });
-    const channel = createGrpcTransport({ url: `127.0.0.1:${await server.start()}`, defaultTimeoutMs: 5_000 });
-    engine.start();
-    transport = channel;
-    stop = async () => {
-      channel.close();
-      await server.stop(100);
-      await engine.stop();
-    };
-  });
-  after(() => stop());
-
-  describeProcessor('the simulated engine', {
-    transport: () => transport,
-    cards: {
-      approved: '4242424242424242',
-      declined: '4000000000000002',
-      pendingThenApproved: '4000000000009235',
-      unanswered: '4000000000000119',
-    },
-    wrongCredentials: { apiKey: 'invalid' },
-  });
-});
 
 describe('the simulated engine, within a test', () => {
   let engine: Engine;

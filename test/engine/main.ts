@@ -1,14 +1,15 @@
 import { createClient } from '@connectrpc/connect';
-import { z } from 'zod';
 import { PaymentsService } from '../../proto/gen/payments/v1/payments_service_pb.js';
 import { ProcessorService } from '../../proto/gen/processor/v1/processor_pb.js';
 import { createCallers, requireToken, withToken } from '../../proto/runtime/callers.ts';
-import { type Env, milliseconds, parseConfig, port, secret, secretNames, text } from '../../proto/runtime/config.ts';
+import { type Env, parseConfig, secretNames } from '../../proto/runtime/config.ts';
 import { createGrpcServer } from '../../proto/runtime/grpc-server.ts';
 import { createGrpcTransport } from '../../proto/runtime/grpc-transport.ts';
 import { runMain, type Service } from '../../proto/runtime/lifecycle.ts';
 import { createLog } from '../../proto/runtime/log.ts';
 import { logCalls } from '../../proto/runtime/rpc.ts';
+import { tlsOf } from '../../proto/runtime/tls.ts';
+import { engineConfig } from './config.ts';
 import { createEngine } from './engine.ts';
 
 const HELP = `The simulated engine: processor.v1 over gRPC, with books of its own. It moves no money.
@@ -20,35 +21,24 @@ const HELP = `The simulated engine: processor.v1 over gRPC, with books of its ow
   ENGINE_PENDING_MS  how long a payment stays under review (1500)
   CORE_URL           where late outcomes are reported, for example 127.0.0.1:50051
   CORE_TOKEN         token for the core, of the role engine
+  ENGINE_TLS_CERT, ENGINE_TLS_KEY, ENGINE_TLS_CA
+                     own certificate, its key, and who signs the callers that are let in (PEM, or files in ..._FILE)
+  CORE_TLS_CA, CORE_TLS_CERT, CORE_TLS_KEY
+                     with a CORE_URL of https://: whose core is believed, and the engine's certificate for it
   LOG_LEVEL          info
 
 What was really charged: node test/engine/list-books.ts --data DIR
 `;
 
-const configSchema = z
-  .object({
-    ENGINE_TOKEN: secret(32),
-    ENGINE_HOST: text().default('127.0.0.1'),
-    ENGINE_PORT: port(50_061),
-    ENGINE_DATA: text().default('./.data/engine'),
-    ENGINE_PENDING_MS: milliseconds(1_500),
-    CORE_URL: text().optional(),
-    CORE_TOKEN: secret(32).optional(),
-    LOG_LEVEL: text().default('info'),
-  })
-  .refine((config) => !config.CORE_URL || config.CORE_TOKEN, {
-    path: ['CORE_TOKEN'],
-    message: 'is needed with CORE_URL',
-  });
-
 /** The engine as a program of its own: what a PSP runs in the engine's place. */
 function createEngineService(env: Env): Service {
-  const config = parseConfig(configSchema, env);
+  const config = parseConfig(engineConfig, env);
   const log = createLog('engine', config.LOG_LEVEL);
   const core =
     config.CORE_URL && config.CORE_TOKEN
       ? createGrpcTransport({
           url: config.CORE_URL,
+          tls: tlsOf('CORE', config),
           interceptors: [withToken(config.CORE_TOKEN)],
           defaultTimeoutMs: 10_000,
         })
@@ -65,6 +55,7 @@ function createEngineService(env: Env): Service {
     host: config.ENGINE_HOST,
     port: config.ENGINE_PORT,
     routes: engine.routes,
+    tls: tlsOf('ENGINE', config),
     interceptors: [logCalls(log), requireToken(callers, allowed, log)],
     log,
   });
@@ -85,4 +76,4 @@ function createEngineService(env: Env): Service {
 }
 
 if (process.argv.includes('--help')) process.stdout.write(HELP);
-else runMain('engine', async (env) => createEngineService(env), secretNames(configSchema));
+else runMain('engine', async (env) => createEngineService(env), secretNames(engineConfig));

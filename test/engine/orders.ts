@@ -64,8 +64,15 @@ export function refundOrder(payment: AuthorizeRequest, amount = amountOf(payment
 
 /** Names the operation of an order, for GetOperation, Cancel and Reverse. */
 export function subjectOf(order: { instruction?: Instruction | undefined }): Subject {
-  const { requestId, transactionId, accountReference, mode } = order.instruction!;
-  return create(SubjectSchema, { requestId, transactionId, accountReference, mode, createdAt: timestampNow() });
+  const { requestId, transactionId, accountReference, credentials, mode } = order.instruction!;
+  return create(SubjectSchema, {
+    requestId,
+    transactionId,
+    accountReference,
+    mode,
+    createdAt: timestampNow(),
+    ...(credentials && { credentials }),
+  });
 }
 
 export function requestIdOf(order: { instruction?: Instruction | undefined }): string {
