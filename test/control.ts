@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { closeHttp, listen } from '../proto/runtime/lifecycle.ts';
-import { runFlows, type Verdict } from './flows.ts';
+import { runFlows, type Stage, type Verdict } from './flows.ts';
 import type { Playground } from './playground.ts';
 
 // A small door to a running playground, for `npm run demo` and for curl. Development only.
@@ -25,18 +25,18 @@ export interface Summary {
 export type Line = Verdict | Summary;
 
 /** Runs every flow, then looks at everything that ever happened here. */
-export async function* runDemo(playground: Playground): AsyncGenerator<Line> {
+export async function* runDemo(stage: Stage): AsyncGenerator<Line> {
   let flows = 0;
   let failed = 0;
-  for await (const verdict of runFlows(playground)) {
+  for await (const verdict of runFlows(stage)) {
     flows += 1;
     if (verdict.problems.length > 0) failed += 1;
     yield verdict;
   }
-  yield { flows, failed, ...look(playground) };
+  yield { flows, failed, ...look(stage) };
 }
 
-function look({ wix, engine }: Playground): Omit<Summary, 'flows' | 'failed'> {
+function look({ wix, engine }: Stage): Omit<Summary, 'flows' | 'failed'> {
   const approvals = engine.books
     .list()
     .filter(({ kind, outcome }) => kind === 'authorize' && outcome.kind.case === 'approved');

@@ -1,27 +1,38 @@
+import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
 import { createInterface } from 'node:readline';
 import { Readable } from 'node:stream';
 import { parseArgs, styleText } from 'node:util';
 import { hideTimerWarnings } from '../proto/runtime/kafka.ts';
 import { CONTROL_PORT, type Line, runDemo, type Summary } from './control.ts';
+import { startServicesApart } from './faults/services-apart.ts';
 import type { Verdict } from './flows.ts';
 import { startPlayground } from './playground.ts';
 import { startKafkaBroker, untilKafkaAnswers } from './support/kafka-broker.ts';
 
 const HELP = `Drives every flow of card payments as Wix would, and holds each against the contract.
 
-  npm run demo [-- [--data DIR] [--kafka]]
+  npm run demo [-- [--data DIR] [--kafka] | -- --apart]
 
 Uses the connector of \`npm start\` if it runs, else starts one of its own on the same data.
 
   --data DIR   where everything is kept (./.data; with --kafka ./.data/kafka)
   --kafka      events go over Kafka: the brokers of KAFKA_BROKERS, else one started for this (needs java and mvn)
+  --apart      two of each service as processes, a Kafka broker between them, one PostgreSQL and the engine, all
+               started for this and deleted after it (needs java and mvn)
   --help
 
 Exits with 1 if a flow breaks a rule.
 `;
 
 const { values } = parseArgs({
-  options: { data: { type: 'string' }, kafka: { type: 'boolean' }, help: { type: 'boolean', short: 'h' } },
+  options: {
+    data: { type: 'string' },
+    kafka: { type: 'boolean' },
+    apart: { type: 'boolean' },
+    help: { type: 'boolean', short: 'h' },
+  },
 });
 
 /** The flows of a running `npm start`, or undefined if there is none. */
@@ -65,6 +76,24 @@ async function demo(data: string, overKafka: boolean): Promise<number> {
   }
 }
 
+async function demoApart(): Promise<number> {
+  const folder = mkdtempSync(path.join(tmpdir(), 'demo-'));
+  chmodSync(folder, 0o755);
+  try {
+    const apart = await startServicesApart(folder);
+    const { wix, books } = apart;
+    const stage = {
+      ...{ wix, engine: { books } },
+      get gatewayUrl() {
+        return apart.gatewayUrl;
+      },
+    };
+    return await print(runDemo(stage)).finally(apart.close);
+  } finally {
+    rmSync(folder, { recursive: true, force: true, maxRetries: 5 });
+  }
+}
+
 async function print(lines: AsyncIterable<Line>): Promise<number> {
   let code = 1;
   for await (const line of lines) {
@@ -88,15 +117,15 @@ function short(text: string, max: number): string {
 function printSummary({ flows, failed, violations, untold, chargedTwice, nodeMb, postgresMb }: Summary): number {
   console.log(`
 ${flows} flows, ${failed} failed; over all that ever happened here: ${violations.length} violations of the contract, ${untold.length} outcomes untold, ${chargedTwice.length} payments charged twice
-Node ${nodeMb} MB resident, PostgreSQL ${postgresMb} MB
-`);
+${values.apart ? '' : `Node ${nodeMb} MB resident, PostgreSQL ${postgresMb} MB\n`}`);
   for (const problem of [...violations, ...untold, ...chargedTwice]) console.log(styleText('red', `  ${problem}`));
   return failed + violations.length + untold.length + chargedTwice.length === 0 ? 0 : 1;
 }
 
 if (values.help) process.stdout.write(HELP);
-else
-  demo(values.data ?? (values.kafka ? './.data/kafka' : './.data'), values.kafka === true).then(
+else {
+  const data = values.data ?? (values.kafka ? './.data/kafka' : './.data');
+  (values.apart ? demoApart() : demo(data, values.kafka === true)).then(
     (code) => {
       process.exitCode = code;
     },
@@ -105,3 +134,4 @@ else
       process.exitCode = 1;
     },
   );
+}

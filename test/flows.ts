@@ -1,11 +1,11 @@
-import type { Engine } from './engine/engine.ts';
+import type { Books } from './engine/books.ts';
 import type { Payment, Wix } from './wix/wix.ts';
 
 // Every flow of cards, driven as Wix drives it, each with a verdict: the answer, the events, the engine's books and the contract.
 
 export interface Stage {
   readonly wix: Wix;
-  readonly engine: Engine;
+  readonly engine: { readonly books: Books };
   readonly gatewayUrl: string;
 }
 

@@ -38,6 +38,8 @@ export function createGrpcTransport(options: {
     ...GRPC_MESSAGE_LIMITS,
     // A repeat is the caller's decision: a send that may have moved money must not happen again unseen.
     'grpc.enable_retries': 0,
+    // Where a name has several addresses they share the load, and one that hangs does not hold all of it.
+    'grpc.service_config': JSON.stringify({ loadBalancingConfig: [{ round_robin: {} }] }),
     // After a long outage the first call must not wait for a back-off of minutes.
     'grpc.initial_reconnect_backoff_ms': 100,
     'grpc.max_reconnect_backoff_ms': 1000,

@@ -1,40 +1,19 @@
-import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { parseArgs } from 'node:util';
 import { sleep } from '../../proto/runtime/loop.ts';
-import { type Books, openBooks } from '../engine/books.ts';
+import { openBooks } from '../engine/books.ts';
 import type { Wix } from '../wix/wix.ts';
 import { type EngineProcess, startEngine } from './engine-process.ts';
 import { endPostgres, endPrograms, type Program } from './program.ts';
-import { createShoppers, type Shoppers } from './shoppers.ts';
+import { createShoppers } from './shoppers.ts';
 import {
   adminUrlOf,
   connectMerchant,
-  disagreements,
   letLeasesEnd,
-  openMatters,
   openSurroundings,
   type Surroundings,
   startConnector,
-  untilSettled,
 } from './surroundings.ts';
-
-const HELP = `Kills, stops and starts the connector, its PostgreSQL and the engine, and makes Wix fail, while payments go on;
-then holds what Wix was told against what the engine took.
-
-  npm run faults [-- --seconds 60 --in-flight 8]
-
-Exits with 1 if a payment was charged twice, an outcome was not told or told wrongly, or anything stays undecided.
-`;
-
-const { values } = parseArgs({
-  options: {
-    seconds: { type: 'string', default: '60' },
-    'in-flight': { type: 'string', default: '8' },
-    help: { type: 'boolean', short: 'h' },
-  },
-});
+import { judge, print } from './verdict.ts';
 
 /** Between two faults. */
 const CALM_MS = 2_000;
@@ -94,8 +73,8 @@ function faultsOf(scene: Scene): Readonly<Record<string, () => Promise<void>>> {
   };
 }
 
-/** Whether all was well. */
-async function soak(folder: string, seconds: number, inFlight: number): Promise<boolean> {
+/** Answers whether all was well. */
+export async function soak(folder: string, seconds: number, inFlight: number): Promise<boolean> {
   const stage = await openSurroundings();
   const dataDir = path.join(folder, 'data');
   const books = path.join(folder, 'engine');
@@ -120,57 +99,13 @@ async function soak(folder: string, seconds: number, inFlight: number): Promise<
     }
     const unanswered = await shopping;
     print(Object.fromEntries(counts));
-    return await judge(scene, openBooks(books, { readOnly: true }), shoppers, unanswered);
+    const taken = openBooks(books, { readOnly: true });
+    const databaseUrl = adminUrlOf(dataDir);
+    const problems = unanswered ? [unanswered.message] : [];
+    return await judge({ wix: stage.wix, books: taken, shoppers, databaseUrl, settleMs: SETTLE_MS, problems });
   } finally {
     await endPrograms();
     await endPostgres(dataDir);
     await stage.close();
   }
 }
-
-async function judge(scene: Scene, books: Books, shoppers: Shoppers, unanswered: Error | undefined): Promise<boolean> {
-  const { wix } = scene;
-  const url = adminUrlOf(scene.dataDir);
-  const begun = Date.now();
-  const late = await untilSettled(wix, url, SETTLE_MS).catch((error: Error) => error);
-  const told = wix.events().filter(({ accepted }) => accepted);
-  print({
-    payments: shoppers.payments.length,
-    'operations of the engine': books.list().length,
-    'events told': told.length,
-    'events told again': told.length - new Set(told.map(({ text }) => text)).size,
-    'seconds until all was settled': Math.round((Date.now() - begun) / 1000),
-  });
-  const problems: Record<string, readonly string[]> = {
-    'payments charged otherwise than told': disagreements(wix, books, shoppers.payments),
-    'violations of the contract': wix.violations,
-    'outcomes untold': wix.untold,
-    'matters undecided': await openMatters(url),
-    'other problems': [late, unanswered].flatMap((error) => (error ? [error.message] : [])),
-  };
-  books.close();
-  print(Object.fromEntries(Object.entries(problems).map(([name, lines]) => [name, lines.length])));
-  const lines = Object.values(problems).flat();
-  for (const line of lines.slice(0, 20)) process.stdout.write(`  ${line}\n`);
-  return lines.length === 0;
-}
-
-function print(figures: Record<string, number | string>): void {
-  for (const [name, figure] of Object.entries(figures))
-    process.stdout.write(`${String(figure).padStart(8)}  ${name}\n`);
-}
-
-async function main(seconds: number, inFlight: number): Promise<void> {
-  const folder = mkdtempSync(path.join(tmpdir(), 'soak-'));
-  chmodSync(folder, 0o755);
-  try {
-    const isWell = await soak(folder, seconds, inFlight);
-    process.stdout.write(isWell ? 'All is well.\n' : 'Not all is well.\n');
-    process.exitCode = isWell ? 0 : 1;
-  } finally {
-    rmSync(folder, { recursive: true, force: true });
-  }
-}
-
-if (values.help) process.stdout.write(HELP);
-else await main(Number(values.seconds), Number(values['in-flight']));
