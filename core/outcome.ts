@@ -8,10 +8,7 @@ import type { Refusal, Trigger } from './transaction.ts';
 
 // What the processor's words mean (R18), made into triggers of the tables. Nothing here does I/O.
 
-/**
- * What was learned of an operation, bounded, its texts scrubbed (R20). References are only cut: one in ten long numbers looks like a
- * card's, and the processor must know its own again.
- */
+/** What was learned of an operation, bounded, its texts scrubbed (R20). */
 export interface Said {
   readonly trigger: Trigger;
   /** Minor units approved. */

@@ -4,6 +4,7 @@ import { type CallOptions, Code, ConnectError } from '@connectrpc/connect';
 import type { Outcome } from '../proto/gen/payments/v1/outcome_pb.js';
 import { InstructionSchema, OriginalSchema, SubjectSchema } from '../proto/gen/processor/v1/processor_pb.js';
 import { histogram } from '../proto/runtime/metrics.ts';
+import { scrub } from '../proto/runtime/redact.ts';
 import type { Core } from './context.ts';
 import { MODES } from './convert.ts';
 import type { ProcessorAccount } from './merchant-credentials.ts';
@@ -44,7 +45,9 @@ export async function ask<T>(
     if (core.calls.signal.aborted) throw error;
     const failure = ConnectError.from(error);
     measure(Code[failure.code]);
-    core.log.warn('processor.no_answer', { method, code: Code[failure.code], err: failure });
+    // The engine's own words stay out of the log: they may quote a credential or a security code.
+    const { code: cause } = (failure.cause ?? {}) as { code?: unknown };
+    core.log.warn('processor.no_answer', { method, code: Code[failure.code], cause });
     return failure;
   }
 }
@@ -74,10 +77,23 @@ export async function askAgain<T>(
 
 /** Reads an outcome; one that says nothing is unknown and worth a look. */
 export function heard(core: Core, transaction: Transaction, operation: Operation, outcome: Outcome | undefined): Said {
-  const said = readOutcome(operation, transaction.currency ?? '', outcome);
+  const said = withoutOwnCard(transaction, readOutcome(operation, transaction.currency ?? '', outcome));
   if (said.trigger === 'unknown' && outcome?.kind.case !== 'unknown')
     core.log.alert('processor_answer_unreadable', { transactionId: transaction.id, operationId: operation.id });
   return said;
+}
+
+/**
+ * References are not scrubbed like free text: one in ten long numbers looks like a card's, and the processor must know its own again. Of
+ * the payment's own card they are, by the digits that are known of it (R20).
+ */
+function withoutOwnCard({ requestedLastFour, cardBin, paymentMethod }: Transaction, said: Said): Said {
+  if (requestedLastFour === null) return said;
+  const bin = paymentMethod === 'creditCard' ? (cardBin ?? '').slice(0, 6) : '';
+  const isOwn = (digits: string) => digits.startsWith(bin) && digits.endsWith(requestedLastFour);
+  const names = ['processorReference', 'authorizationCode', 'networkTransactionId', 'acquirerReference'] as const;
+  const clean = names.flatMap((name) => (said[name] ? [[name, scrub(said[name], isOwn)] as const] : []));
+  return { ...said, ...Object.fromEntries(clean) };
 }
 
 /** The order to move money, as the engine gets it. */

@@ -28,14 +28,14 @@ function printable(value: unknown, ofEnum?: DescEnum): unknown {
 
 /**
  * Replaces whatever could be a card number: groups of digits, with single spaces or dashes between them, that have 12 to 19 digits
- * together and pass Luhn (R20).
+ * together and pass Luhn (R20). With `isSuspect` only those for whose digits it is true.
  */
-export function scrub(text: string): string {
+export function scrub(text: string, isSuspect: (digits: string) => boolean = () => true): string {
   return text.replace(/\d+(?:[ -]\d+)*/g, (run) => {
     const groups = run.match(/\d+[ -]?/g) ?? [];
     let clean = '';
     for (let from = 0; from < groups.length; ) {
-      const end = endOfCardNumber(groups, from);
+      const end = endOfCardNumber(groups, from, isSuspect);
       clean += end ? groups.slice(from, end).join('').replace(/.*\d/, '[card number]') : groups[from];
       from = end ?? from + 1;
     }
@@ -44,9 +44,15 @@ export function scrub(text: string): string {
 }
 
 /** The longest card number that begins with the group at `from`: the index of the group after it. */
-function endOfCardNumber(groups: readonly string[], from: number): number | undefined {
-  for (let end = Math.min(groups.length, from + 19); end > from; end--)
-    if (isCardNumber(groups.slice(from, end).join('').replace(/\D/g, ''))) return end;
+function endOfCardNumber(
+  groups: readonly string[],
+  from: number,
+  isSuspect: (digits: string) => boolean,
+): number | undefined {
+  for (let end = Math.min(groups.length, from + 19); end > from; end--) {
+    const digits = groups.slice(from, end).join('').replace(/\D/g, '');
+    if (isCardNumber(digits) && isSuspect(digits)) return end;
+  }
   return undefined;
 }
 

@@ -102,17 +102,18 @@ const APPROVED_ON_FILE = approvedWith({
 /** What an engine must not say, said in every place where it may say anything. */
 const INDISCRETIONS: readonly Fault[] = [
   approvedWith({
-    cardDetails: { scheme: NUMBER, bin: NUMBER, lastFour: NUMBER },
+    ...{ processorReference: NUMBER, authorizationCode: NUMBER, networkTransactionId: NUMBER },
+    ...{ acquirerReference: NUMBER, cardDetails: { scheme: NUMBER, bin: NUMBER, lastFour: NUMBER } },
   }),
-  approvedWith({ amount: 1n }),
-  approvedWith({ amount: 99_999n }),
+  approvedWith({ amount: 1n, processorReference: NUMBER }),
+  approvedWith({ amount: 99_999n, processorReference: NUMBER }),
   {
     kind: {
       case: 'declined',
-      value: { reason: Reason.GENERAL_ERROR, errorCode: NUMBER, message: QUOTE },
+      value: { reason: Reason.GENERAL_ERROR, errorCode: NUMBER, message: QUOTE, processorReference: NUMBER },
     },
   },
-  { kind: { case: 'pending', value: {} } },
+  { kind: { case: 'pending', value: { processorReference: NUMBER } } },
   { kind: { case: 'failed', value: { errorCode: NUMBER, message: QUOTE } } },
   { kind: { case: 'expired', value: { errorCode: NUMBER, message: QUOTE } } },
   { kind: { case: 'unknown', value: { message: QUOTE } } },

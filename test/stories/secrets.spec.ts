@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
+import { Code, ConnectError } from '@connectrpc/connect';
 import { useStage } from '../support/stage.ts';
 
 describe('what is kept of a payment, in the database and in the log', () => {
@@ -48,5 +49,30 @@ describe('what is kept of a payment, in the database and in the log', () => {
     const payment = await stage.wix.pay(merchant);
     await stage.settled(payment);
     assert.ok(!(await readAll()).includes('a-very-secret-key'));
+  });
+
+  it('R20 is no word of an engine that fails: it may quote what it was asked with', async () => {
+    const merchant = await stage.connect({ credentials: { api_key: 'a-quoted-key', account_ref: 'HP-41' } });
+    stage.once('authorize', new ConnectError('no such key: a-quoted-key, security code 9174', Code.InvalidArgument));
+    const payment = await stage.wix.pay(merchant);
+    assert.equal(payment.answer.body?.reasonCode, 1003);
+    await stage.settled(payment);
+    const all = await readAll();
+    assert.match(all, /"event":"processor.no_answer"/);
+    assert.doesNotMatch(all, /a-quoted-key|9174/);
+  });
+
+  it('R20 is a reference as the engine gave it, unless it is the payment’s own card', async () => {
+    const referenceOf = async (processorReference: string) => {
+      stage.once('authorize', { kind: { case: 'approved', value: { processorReference } } });
+      const { pluginTransactionId } = await stage.pay({ number: '5105105105105100' });
+      const [row] = await stage.db.query<{ reference: string }>(
+        `select processor_reference as reference from core.operations where transaction_id = $1`,
+        [pluginTransactionId],
+      );
+      return row?.reference;
+    };
+    assert.equal(await referenceOf('4242424242424242'), '4242424242424242');
+    assert.equal(await referenceOf('ref 5105-1051-0510-5100'), 'ref [card number]');
   });
 });
