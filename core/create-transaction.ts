@@ -161,10 +161,9 @@ function newTransaction(
   };
 }
 
-/** Wix sets offSession on wallet payments whose buyer is there (Wix contract, 5.6). */
+/** Of wallets alone Wix sets offSession while the buyer is there (Wix contract, 5.6). */
 function isBuyerAbsent(details: PaymentDetails | undefined): boolean {
-  const stored = details?.method.case === 'card' || details?.method.case === 'reference';
-  return details !== undefined && (details.moto || (details.offSession && stored));
+  return details !== undefined && (details.moto || (details.offSession && details.method.case !== 'wallet'));
 }
 
 function lastFour(details: PaymentDetails | undefined): string | null {

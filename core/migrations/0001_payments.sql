@@ -40,7 +40,7 @@ create table transactions (
   requested_amount bigint check (requested_amount >= 0),
   payment_method text not null check (length(payment_method) <= 200),
   authorize_only boolean not null,
-  -- No buyer can be sent to a page: a mail or telephone order, or a merchant-initiated charge of a card or reference.
+  -- No buyer can be sent to a page: a mail or telephone order, or a merchant-initiated charge of anything but a wallet.
   buyer_absent boolean not null,
   -- Last four digits that Wix sent, to notice a repeat with another card (R13).
   requested_last_four text check (requested_last_four ~ '^[0-9]{4}$'),

@@ -70,6 +70,8 @@ describe('a payment whose buyer must act on a page', () => {
   for (const [what, options] of [
     ['a mail order', { moto: true }],
     ['a charge of a stored card', { offSession: true }],
+    ['a later charge by a redirect method', { redirectMethod: 'sepa', offSession: true }],
+    ['a later charge by a method that Wix did not name', { redirectMethod: '', offSession: true }],
   ] as const)
     it(`R16 is cancelled and declined 3004 if it is ${what}, for no buyer is there`, async () => {
       stage.once('authorize', page());
