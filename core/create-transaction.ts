@@ -1,7 +1,11 @@
 import { create, fromBinary } from '@bufbuild/protobuf';
 import type { HandlerContext } from '@connectrpc/connect';
 import { CredentialsOnFileSchema } from '../proto/gen/payments/v1/outcome_pb.js';
-import type { PaymentDetails } from '../proto/gen/payments/v1/payment_details_pb.js';
+import {
+  Wallet_AuthenticationMethod as AuthenticationMethod,
+  type PaymentDetails,
+  Wallet_Type as WalletType,
+} from '../proto/gen/payments/v1/payment_details_pb.js';
 import {
   type CreateTransactionRequest,
   type CreateTransactionResponse,
@@ -52,7 +56,7 @@ export async function createTransaction(
   const authorize = {
     instruction: instruction(begun.transaction, begun.operation, begun.account),
     capture: !request.authorizeOnly,
-    paymentMethod: request.paymentMethod,
+    paymentMethod: begun.transaction.paymentMethod,
     merchantInitiated: begun.transaction.buyerAbsent,
     storedCredential: storedCredential(request.details),
     ...(request.details && { details: request.details }),
@@ -127,7 +131,7 @@ function newTransaction(
   mode: Transaction['mode'],
   refusal: Refusal | undefined,
 ): Omit<Transaction, 'createdAt' | 'updatedAt'> {
-  const card = request.details?.method.case === 'card' ? request.details.method.value.number : '';
+  const card = fundingCard(request.details);
   return {
     id: transactionId(request.externalId),
     externalId: request.externalId,
@@ -137,7 +141,7 @@ function newTransaction(
     // What no currency can be is not kept; the payment is declined for it.
     currency: request.currency.length > 10 ? null : request.currency || null,
     requestedAmount: request.amount ?? null,
-    paymentMethod: request.paymentMethod,
+    paymentMethod: request.paymentMethod || methodOf(request.details),
     authorizeOnly: request.authorizeOnly,
     buyerAbsent: isBuyerAbsent(request.details),
     requestedLastFour: lastFour(request.details),
@@ -153,8 +157,8 @@ function newTransaction(
     awaitedBuyer: false,
     redirectUrl: null,
     cardScheme: null,
-    cardBin: /^\d{12,19}$/.test(card) ? card.slice(0, 6) : null,
-    cardLastFour: /^\d{12,19}$/.test(card) ? card.slice(-4) : null,
+    cardBin: card?.slice(0, 6) ?? null,
+    cardLastFour: card?.slice(-4) ?? null,
     credentialsOnFile: null,
     credentialsKeyId: null,
     sequence: refusal ? 1n : 0n,
@@ -164,6 +168,27 @@ function newTransaction(
 /** Of wallets alone Wix sets offSession while the buyer is there (Wix contract, 5.6). */
 function isBuyerAbsent(details: PaymentDetails | undefined): boolean {
   return details !== undefined && (details.moto || (details.offSession && details.method.case !== 'wallet'));
+}
+
+/** The method of what Wix sent without a name: whether it is a wallet decides what Wix hears. Empty for a page or a token. */
+function methodOf(details: PaymentDetails | undefined): string {
+  const method = details?.method;
+  if (method?.case === 'card') return 'creditCard';
+  if (method?.case !== 'wallet') return '';
+  return { [WalletType.GOOGLE_PAY]: 'googlePay', [WalletType.APPLE_PAY]: 'applePay', [WalletType.UNSPECIFIED]: '' }[
+    method.value.type
+  ];
+}
+
+/** Number of the card that pays, where it is known. A wallet's number is the card's own only without a cryptogram; else a device's. */
+function fundingCard(details: PaymentDetails | undefined): string | undefined {
+  const method = details?.method;
+  const isCard =
+    method?.case === 'wallet' &&
+    method.value.authenticationMethod === AuthenticationMethod.PAN_ONLY &&
+    method.value.cryptogram === '';
+  const number = method?.case === 'card' ? method.value.number : isCard ? method.value.pan : '';
+  return /^\d{12,19}$/.test(number) ? number : undefined;
 }
 
 function lastFour(details: PaymentDetails | undefined): string | null {

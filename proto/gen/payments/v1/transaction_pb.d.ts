@@ -91,7 +91,7 @@ export declare type Transaction = Message<"payments.v1.Transaction"> & {
   authorizeOnly: boolean;
 
   /**
-   * As Wix named it; empty for a hosted page.
+   * As Wix named it, else as its data tell; empty for a hosted page.
    *
    * @generated from field: string payment_method = 12;
    */

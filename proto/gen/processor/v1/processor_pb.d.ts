@@ -250,7 +250,7 @@ export declare type AuthorizeRequest = Message<"processor.v1.AuthorizeRequest"> 
   details?: PaymentDetails | undefined;
 
   /**
-   * As Wix named it; empty for a hosted page.
+   * As Wix named it, else as its data tell; empty for a hosted page.
    *
    * @generated from field: string payment_method = 4;
    */
