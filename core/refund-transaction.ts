@@ -226,12 +226,14 @@ function balance(transaction: Transaction, operations: readonly Operation[], ask
   });
   if (operations.some((operation) => operation.kind === 'refund' && operation.state === 'unknown'))
     return refuse(Reason.REFUND_TECHNICAL_ERROR, 'REFUND_IN_PROGRESS', 'An earlier refund is not decided yet');
+  if (transaction.refundedAmount >= transaction.capturedAmount)
+    return refuse(Reason.PAYMENT_ALREADY_REFUNDED, 'NOTHING_LEFT', 'Payment is fully refunded');
+  if (asked === 0n) return refuse(Reason.REFUND_NOT_ALLOWED, 'AMOUNT', 'The amount must not be zero');
   const left = remaining(transaction, reserved(operations));
-  if (left <= 0n) return refuse(Reason.PAYMENT_ALREADY_REFUNDED, 'NOTHING_LEFT', 'Payment is fully refunded');
-  const amount = asked ?? left;
-  if (amount === 0n) return refuse(Reason.REFUND_NOT_ALLOWED, 'AMOUNT', 'The amount must not be zero');
-  if (amount > left) return refuse(Reason.REFUND_NOT_ALLOWED, 'AMOUNT', `More than the remaining ${left}`);
-  return { amount };
+  // All of it may be reserved by refunds that still run.
+  if (left === 0n || (asked ?? left) > left)
+    return refuse(Reason.INSUFFICIENT_FUNDS_FOR_REFUND, 'AMOUNT', `More than the remaining ${left}`);
+  return { amount: asked ?? left };
 }
 
 const NO_PAYMENT: Refusal = {

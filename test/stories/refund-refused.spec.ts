@@ -78,11 +78,11 @@ describe('a refund that cannot be', () => {
     await refused(await stage.pay(), 1010, 'MODE', { mode: 'live' });
   });
 
-  it('is refused and told, for nothing and for more than remains', async () => {
+  it('is refused with 3022 and told for nothing, with 3025 for more than remains', async () => {
     const payment = await stage.pay();
     await refused(payment, 3022, 'AMOUNT', { amount: 0 });
-    await refused(payment, 3022, 'AMOUNT', { amount: 4591 });
-    await refused(payment, 3022, 'AMOUNT', { amount: 9_223_372_036_854_775_807n });
+    await refused(payment, 3025, 'AMOUNT', { amount: 4591 });
+    await refused(payment, 3025, 'AMOUNT', { amount: 9_223_372_036_854_775_807n });
   });
 
   it('is refused and told with what the processor says of partial refunds and of time', async () => {

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { Code, ConnectError } from '@connectrpc/connect';
 import { declined, failed } from '../engine/outcomes.ts';
+import { eventually } from '../support/eventually.ts';
 import { assertSays, useStage } from '../support/stage.ts';
 
 describe('refunding a payment', () => {
@@ -50,7 +51,7 @@ describe('refunding a payment', () => {
     const payment = await stage.pay();
     const answers = await Promise.all(Array.from({ length: 10 }, () => stage.wix.refund(payment, { amount: 1000 })));
     const codes = answers.map(({ body }) => body?.reasonCode ?? 'success').sort();
-    assert.deepEqual(codes, [...Array(6).fill(3022), ...Array(4).fill('success')]);
+    assert.deepEqual(codes, [...Array(6).fill(3025), ...Array(4).fill('success')]);
     assert.equal(stage.charged(payment), 590n);
   });
 
@@ -59,8 +60,11 @@ describe('refunding a payment', () => {
     const slow = stage.hold('refund');
     const first = stage.wix.refund(payment, { amount: 3000 });
     await slow.reached;
-    assertSays(await stage.wix.refund(payment, { amount: 2000 }), 3022, 'AMOUNT');
+    assertSays(await stage.wix.refund(payment, { amount: 2000 }), 3025, 'AMOUNT');
     const second = stage.wix.refund(payment, { amount: 1590 });
+    await eventually(() => assert.equal(slow.calls(), 2));
+    // All is reserved, and none of it refunded yet.
+    for (const amount of [{}, { amount: 1 }]) assertSays(await stage.wix.refund(payment, amount), 3025, 'AMOUNT');
     slow.release();
     assertSays(await first);
     assertSays(await second);
@@ -70,7 +74,7 @@ describe('refunding a payment', () => {
   it('R18 counts from what was captured, not from what was authorised', async () => {
     const payment = await stage.pay({ authorizeOnly: true });
     await stage.wix.capture(payment, 3000);
-    assertSays(await stage.wix.refund(payment, { amount: 3001 }), 3022, 'AMOUNT');
+    assertSays(await stage.wix.refund(payment, { amount: 3001 }), 3025, 'AMOUNT');
     assertSays(await stage.wix.refund(payment, { amount: 3000 }));
     assert.equal(stage.charged(payment), 0n);
   });
