@@ -185,6 +185,9 @@ const creation = z
       method === 'creditCard' ? 'card' : method === 'googlePay' || method === 'applePay' ? method : undefined;
     if (member && !data[member] && !data.reference)
       context.addIssue({ code: 'custom', path: ['paymentMethodData', member], message: 'MISSING_FIELD' });
+    // Nobody is charged by a means that was not chosen: a method that redirects has no card.
+    if (method && !member && (data.card || data.googlePay || data.applePay))
+      context.addIssue({ code: 'custom', path: ['paymentMethodData'], message: 'METHOD_DATA' });
   });
 
 /** What a create that is malformed elsewhere still says (R2). */

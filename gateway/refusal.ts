@@ -18,6 +18,7 @@ const REFUSALS = {
   EXPIRY: { reason: Reason.INVALID_EXPIRATION_DATE, because: 'is not part of an expiration date' },
   CVV: { reason: Reason.INVALID_CVV_CVC, because: 'is not a security code' },
   METHOD: { reason: Reason.PAYMENT_METHOD_NOT_AVAILABLE, because: 'is not available' },
+  METHOD_DATA: { reason: Reason.INVALID_VALUE, because: 'is not of this payment method' },
 };
 
 export type RefusalCode = keyof typeof REFUSALS;

@@ -153,6 +153,20 @@ describe('a malformed create', () => {
         await refused(put('paymentMethod', value), 1012, 'METHOD', 'Payment method is not available');
     });
 
+    it('a card, or a wallet, under the name of a method that redirects', async () => {
+      const { paymentMethodData } = googlePayCreate();
+      for (const paymentMethod of ['sofort', 'SOFORT', 'payPal', 'skrillCreditcard'])
+        for (const data of [{}, { paymentMethodData }])
+          await refused(
+            (body) => Object.assign(body, { paymentMethod, ...data }),
+            1009,
+            'METHOD_DATA',
+            'paymentMethodData is not of this payment method',
+          );
+      const reference = { paymentMethod: 'sepa', paymentMethodData: { reference: { token: 't' } } };
+      assert.equal((await accepted((body) => Object.assign(body, reference))).details.method.case, 'reference');
+    });
+
     it('two members of payment data at once', async () => {
       const two = put('paymentMethodData.reference', { token: 't' });
       await refused(two, 1007, 'INVALID_FORMAT', 'paymentMethodData has the wrong format');

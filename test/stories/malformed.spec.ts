@@ -25,6 +25,11 @@ describe('a malformed create', () => {
       ['lacks its credentials', (body) => delete body.merchantCredentials, 1004],
       ['lacks its card', (body) => delete body.paymentMethodData, 1004],
       ['names a method that Wix does not have', (body) => Object.assign(body, { paymentMethod: 'gold' }), 1012],
+      [
+        'names a method that redirects, and has a card',
+        (body) => Object.assign(body, { paymentMethod: 'sofort' }),
+        1009,
+      ],
       ['names a flag that is none', (body) => Object.assign(body, { authorizeOnly: 'yes' }), 1007],
     ] as [string, (body: JsonObject) => void, number][])
       it(`R2 that ${what} is declined with ${reasonCode}, kept, and told without a plugin id`, async () => {
