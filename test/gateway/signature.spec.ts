@@ -57,6 +57,17 @@ describe('the signature of Wix', () => {
       assert.equal(fixtureGateway.calls.length, accept ? 1 : 0);
     });
 
+  it('accepts the example’s claims over the fixture’s bytes, signed', async () => {
+    const claims = exampleJson('auth.digest.claims.json');
+    const exampleGateway = await startGateway({
+      script: { connectMerchantAccount: () => account },
+      now: () => new Date(claims.iat * 1000),
+    });
+    const raw = Buffer.from(fixture.rawBodyBase64, 'base64');
+    const answer = await exampleGateway.post('connect-account', raw, { digest: `JWT=${tokenOf(claims)}` });
+    assert.equal(answer.status, 200);
+  });
+
   it('accepts what Wix signed', () => accepts(`JWT=${tokenOf(good)}`));
   it('accepts a hash in upper case', () =>
     accepts(`JWT=${tokenOf({ ...good, data: { SHA256: sha256(body).toUpperCase() } })}`));

@@ -179,25 +179,33 @@ export const CALLS: readonly Flow[] = [
   },
 ];
 
-/** Examples that no story here tells, and why. */
-export const ELSEWHERE: Readonly<Record<string, string>> = {
-  'create-transaction.card-approve-replay.request.json': 'the body of card-approve, which is sent again',
-  'auth.digest.claims.json': 'test/gateway/signature.spec.ts',
-  'auth.digest.fixture.json': 'test/gateway/signature.spec.ts',
-  'oauth.token.request.json': 'test/wix/server.ts holds every token request against it',
-  'oauth.token.response.json': 'what the simulated Wix answers',
-  'submit-event.accepted.response.json': 'what the simulated Wix answers',
-  'submit-event.envelope.json': 'test/wix/contract.ts holds the headers of every event against it',
-  'create-transaction.card-decline-without-plugin-id.request.json': 'the processor declines within a payment of ours',
-  'create-transaction.card-decline-without-plugin-id.response.json': 'the processor declines within a payment of ours',
-  'submit-event.card-decline-without-plugin-id.json': 'the processor declines within a payment of ours',
-  'create-transaction.partial-authorization.request.json': 'U3 is off: declined 3012',
-  'create-transaction.partial-authorization.response.json': 'U3 is off: declined 3012',
-  'submit-event.partial-authorization.json': 'U3 is off: declined 3012',
-  'submit-event.refund-late-failure.json': 'U4 is off: not told to Wix',
-  'submit-event.refund-psp-initiated-full.json': 'a refund of the PSP itself',
-  'submit-event.refund-psp-initiated-partial.json': 'a refund of the PSP itself',
-  'submit-event.refund-psp-initiated-second-partial.json': 'a refund of the PSP itself',
+const REQUESTS = ['gateway/examples.spec.ts', "exampleNames('create-transaction.', '.request.json')"] as const;
+const ANSWERS = ['gateway/examples.spec.ts', "exampleNames('create-transaction.', '.response.json')"] as const;
+const EVENTS = ['webhook-relay/wix-event.spec.ts', "file.startsWith('submit-event.')"] as const;
+const quoted = (spec: string, ...files: string[]) =>
+  Object.fromEntries(files.map((file) => [file, [spec, file] as const]));
+
+/** Examples that no story here tells: the spec that reads each, and the words of it that do. */
+export const ELSEWHERE: Readonly<Record<string, readonly [spec: string, words: string]>> = {
+  ...quoted('gateway/signature.spec.ts', 'auth.digest.claims.json', 'auth.digest.fixture.json'),
+  ...quoted('webhook-relay/wix-client.spec.ts', 'oauth.token.request.json', 'oauth.token.response.json'),
+  ...quoted('webhook-relay/wix-client.spec.ts', 'submit-event.accepted.response.json', 'submit-event.envelope.json'),
+  // The body of card-approve, which is sent again.
+  'create-transaction.card-approve-replay.request.json': REQUESTS,
+  // The processor declines within a payment of ours.
+  'create-transaction.card-decline-without-plugin-id.request.json': REQUESTS,
+  'create-transaction.card-decline-without-plugin-id.response.json': ANSWERS,
+  'submit-event.card-decline-without-plugin-id.json': EVENTS,
+  // U3 is off: declined 3012.
+  'create-transaction.partial-authorization.request.json': REQUESTS,
+  'create-transaction.partial-authorization.response.json': ANSWERS,
+  'submit-event.partial-authorization.json': EVENTS,
+  // U4 is off: not told to Wix.
+  'submit-event.refund-late-failure.json': EVENTS,
+  // Refunds of the PSP itself.
+  'submit-event.refund-psp-initiated-full.json': EVENTS,
+  'submit-event.refund-psp-initiated-partial.json': EVENTS,
+  'submit-event.refund-psp-initiated-second-partial.json': EVENTS,
 };
 
 /** The files of every story here. */
