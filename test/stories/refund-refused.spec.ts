@@ -22,6 +22,17 @@ describe('a refund that cannot be', () => {
     assert.deepEqual([wixTransactionId, amount], [payment.wixTransactionId, String(options.amount ?? 1000)]);
   };
 
+  /** No refund is kept of the payment, and nobody hears of one. */
+  const assertUntouched = async (payment: Payment) => {
+    const kept = await stage.db.query(
+      `select operations.id from operations join transactions on transactions.id = transaction_id
+       where external_id = $1 and kind = 'refund'`,
+      [payment.wixTransactionId],
+    );
+    assert.deepEqual(kept, []);
+    assert.equal((await stage.happened(payment)).length, 1);
+  };
+
   it('is refused with 3022 and told, of a payment that is not captured', async () => {
     const [authorized, voided] = [await stage.pay({ authorizeOnly: true }), await stage.pay({ authorizeOnly: true })];
     await stage.wix.void(voided);
@@ -58,12 +69,31 @@ describe('a refund that cannot be', () => {
     );
   });
 
-  it('R11 is refused with 3022 NO_PAYMENT and told, with a wrong plugin id or wrong credentials', async () => {
+  it('R11 is refused with 3022 NO_PAYMENT and told, with a wrong plugin id', async () => {
     const payment = await stage.pay();
     await refused({ ...payment, pluginTransactionId: randomUUID() }, 3022, 'NO_PAYMENT');
-    await refused({ ...payment, credentials: { api_key: 'other' } }, 3022, 'NO_PAYMENT');
-    await refused({ ...payment, credentials: (await stage.connect()).credentials }, 3022, 'NO_PAYMENT');
     assert.equal(await stage.sends(payment, 'refund'), 0);
+  });
+
+  it('R22 with credentials that are not of the payment’s merchant is answered as of an unknown payment, each time, and keeps nothing', async () => {
+    const [captured, authorized, declined] = [
+      await stage.pay(),
+      await stage.pay({ authorizeOnly: true }),
+      await stage.pay({ number: '4000000000000002' }),
+    ];
+    const strangers = [{ api_key: 'other' }, (await stage.connect()).credentials];
+    for (const payment of [captured, authorized, declined])
+      for (const credentials of strangers)
+        for (const options of [{ amount: 1000 }, {}, { amount: 0 }, { amount: 9999, mode: 'live' as const }]) {
+          const refund = { ...options, wixRefundId: randomUUID() };
+          const stranger = { ...payment, credentials };
+          const unknown = await stage.wix.refund({ ...stranger, wixTransactionId: randomUUID() }, refund);
+          const { text, status, headers } = await stage.wix.refund(stranger, refund);
+          assert.deepEqual([status, text], [unknown.status, unknown.text]);
+          assert.deepEqual([...headers.keys()], [...unknown.headers.keys()]);
+          assert.equal((await stage.wix.refund(stranger, refund)).text, unknown.text);
+        }
+    for (const payment of [captured, authorized, declined]) await assertUntouched(payment);
   });
 
   it('R22 is refused with 3022 NO_PAYMENT of a payment that nobody knows, and keeps nothing', async () => {
@@ -103,7 +133,7 @@ describe('a refund that cannot be', () => {
     it('R22 is kept, and told if its amount can be read', async () => {
       const payment = await stage.pay();
       const wixRefundId = randomUUID();
-      const answer = await send(payment, { wixRefundId, refundAmount: 1000, merchantCredentials: 'none' });
+      const answer = await send(payment, { wixRefundId, refundAmount: 1000, pluginTransactionId: 7 });
       assertSays(answer, 1007, 'INVALID_FORMAT');
       assert.ok(answer.body?.pluginRefundId);
       const { body } = await stage.told(payment, 'refund', 1007);
@@ -121,11 +151,19 @@ describe('a refund that cannot be', () => {
       assert.deepEqual(await stage.happened(payment), ['transaction_approved']);
     });
 
-    it('R22 leaves nothing behind if the payment is not known', async () => {
-      const payment = { ...(await stage.pay()), wixTransactionId: randomUUID() };
-      const { body } = await send(payment, { refundAmount: -1 });
-      assert.equal(body?.pluginRefundId, undefined);
-      assert.ok(body?.reasonCode);
+    it('R22 leaves nothing behind if the payment is not known, or not to those credentials, and says the same of both', async () => {
+      const payment = await stage.pay();
+      const { credentials } = await stage.connect();
+      for (const [change, reasonCode] of [
+        [{ refundAmount: -1, merchantCredentials: credentials }, 1007],
+        [{ refundAmount: 1000, merchantCredentials: 'none' }, 1007],
+        [{ refundAmount: 1000, merchantCredentials: undefined }, 1004],
+      ] as [Record<string, unknown>, number][]) {
+        const { body, text } = await send({ ...payment, wixTransactionId: randomUUID() }, change);
+        assert.deepEqual([body?.reasonCode, body?.pluginRefundId], [reasonCode, undefined]);
+        assert.equal((await send(payment, change)).text, text);
+      }
+      await assertUntouched(payment);
     });
   });
 });
