@@ -10,7 +10,7 @@ import { demandTime, readWithin, startBudget } from './calls.ts';
 import type { Core } from './context.ts';
 import * as convert from './convert.ts';
 import { operationId } from './ids.ts';
-import { findCredentials, processorAccount } from './merchant-credentials.ts';
+import { isOfMerchant, processorAccount } from './merchant-credentials.ts';
 import type { Operation } from './operation.ts';
 import { perform, runningMs } from './perform.ts';
 import { sendMoney } from './processor.ts';
@@ -18,7 +18,7 @@ import { type Recorded, record } from './record.ts';
 import { announce } from './settle.ts';
 import { operationByCall, operationsOf } from './store/operations.ts';
 import { lockTransaction } from './store/transactions.ts';
-import { type Refusal, reception, type Transaction } from './transaction.ts';
+import { type Refusal, reception } from './transaction.ts';
 import { validCapture } from './valid.ts';
 
 // What capture and void share: one of them at a time, once (R21).
@@ -52,7 +52,8 @@ type Received = (Recorded & { readonly authorize?: Operation }) | { readonly ref
 /** tx 1. With `authorize`, the operation runs and is to be sent; undefined: wait. */
 async function receive(core: Core, tx: Queryable, kind: Kind, request: Request): Promise<Received | undefined> {
   const found = await lockTransaction(tx, { externalId: request.externalId });
-  if (!found || !(await isOwn(core, tx, found, request))) return { refusal: NO_PAYMENT };
+  const isKnown = found?.id === request.transactionId;
+  if (!isKnown || !(await isOfMerchant(core, tx, found, request.merchantCredentials))) return { refusal: NO_PAYMENT };
   const { now: _, ...transaction } = found;
   // The gateway's own repeat of one call of Wix is answered from its operation, before the table.
   const known = await operationByCall(tx, request.callId);
@@ -119,17 +120,6 @@ const TOO_EARLY: Refusal = {
   errorCode: 'NOT_AUTHORIZED',
   message: 'Payment is not authorized',
 };
-
-/** Our id, and any version of any account of the payment's merchant: merchants reconnect (R11). */
-export async function isOwn(
-  core: Core,
-  tx: Queryable,
-  transaction: Transaction,
-  request: Pick<Request, 'transactionId' | 'merchantCredentials'>,
-): Promise<boolean> {
-  if (transaction.externalMerchantId === null || request.transactionId !== transaction.id) return false;
-  return (await findCredentials(core, tx, transaction.externalMerchantId, request.merchantCredentials)).length > 0;
-}
 
 /** A capture takes 1..authorised once; a void releases the whole (Wix contract, 7.2 and 7.4). */
 function wrongAmount(kind: Kind, amount: bigint, authorized: bigint): Refusal | undefined {

@@ -21,7 +21,7 @@ import * as convert from './convert.ts';
 import { isCurrency } from './currencies.ts';
 import { buildEvent } from './event.ts';
 import { operationId, transactionId } from './ids.ts';
-import { findCredentials, type ProcessorAccount, processorAccount } from './merchant-credentials.ts';
+import { findCredentials, isOfMerchant, type ProcessorAccount, processorAccount } from './merchant-credentials.ts';
 import { type Intent, perform, runningMs } from './perform.ts';
 import { instruction } from './processor.ts';
 import { announce, settle } from './settle.ts';
@@ -230,8 +230,8 @@ async function answerKnown(
 
 /** R2: a malformed repeat hears of the payment only if it shows whose it is. */
 async function isOwn(core: Core, request: CreateTransactionRequest, known: Transaction): Promise<boolean> {
-  if (known.externalMerchantId === null || known.externalMerchantId !== request.externalMerchantId) return false;
-  return (await findCredentials(core, core.db, request.externalMerchantId, request.merchantCredentials)).length > 0;
+  if (known.externalMerchantId !== request.externalMerchantId) return false;
+  return isOfMerchant(core, core.db, known, request.merchantCredentials);
 }
 
 /** R13: the first body wins; what a repeat says otherwise is logged by name. */

@@ -44,6 +44,16 @@ export async function findCredentials(
   return matchingCredentials(db, externalMerchantId, lookups);
 }
 
+/** Whether they are any version of any account of the payment's merchant: merchants reconnect (R11). */
+export async function isOfMerchant(
+  core: Core,
+  db: Queryable,
+  { externalMerchantId }: Transaction,
+  credentials: Credentials | undefined,
+): Promise<boolean> {
+  return externalMerchantId !== null && (await findCredentials(core, db, externalMerchantId, credentials)).length > 0;
+}
+
 /** What the processor is called with for this account. */
 export interface ProcessorAccount {
   readonly accountReference: string;

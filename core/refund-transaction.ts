@@ -13,12 +13,11 @@ import { counter } from '../proto/runtime/metrics.ts';
 import { rpcError } from '../proto/runtime/rpc.ts';
 import { answerOperation, outcomeUnknown } from './answer-operation.ts';
 import { type Budget, demandTime, readWithin, startBudget, within } from './calls.ts';
-import { isOwn } from './capture-or-void.ts';
 import type { Core } from './context.ts';
 import * as convert from './convert.ts';
 import { noTransaction } from './find-transactions.ts';
 import { operationId } from './ids.ts';
-import { processorAccount } from './merchant-credentials.ts';
+import { isOfMerchant, processorAccount } from './merchant-credentials.ts';
 import { type Operation, reserved } from './operation.ts';
 import { perform, runningMs } from './perform.ts';
 import { sendMoney } from './processor.ts';
@@ -112,7 +111,10 @@ async function answerKnown(
 
 type Received = (Recorded & { readonly authorize?: Operation }) | { readonly refusal: Refusal } | 'known';
 
-/** tx 1. Every refund that names a known payment gets a row and, if its amount is known, an event (R22). Undefined: wait. */
+/**
+ * tx 1. Every refund that names a known payment, with credentials of its merchant, gets a row and, if its amount is known, an event
+ * (R22). Undefined: wait.
+ */
 async function receive(
   core: Core,
   tx: Queryable,
@@ -121,13 +123,19 @@ async function receive(
 ): Promise<Received | undefined> {
   const { externalId, transactionId: id } = request;
   const found = await lockTransaction(tx, externalId === '' ? { id } : { externalId });
-  if (!found && asker.isWix) return { refusal: NO_PAYMENT };
+  if (!found && asker.isWix) return unknownPayment(request);
   if (!found || !isNamed(found, request, asker)) throw noTransaction();
   const { now: _, ...transaction } = found;
   if (await refundByKey(tx, asker.caller, asker.key)) return 'known';
+  // Another merchant does not learn that the payment exists, and leaves nothing behind.
+  if (asker.isWix && !(await isOfMerchant(core, tx, transaction, request.merchantCredentials))) {
+    strangers.inc({ call: 'refund' });
+    core.log.warn('refund.of_another_merchant', { transactionId: transaction.id });
+    return unknownPayment(request);
+  }
   const operations = await operationsOf(tx, transaction.id);
   const verdict = asker.isWix
-    ? await judge(core, tx, request, transaction, operations)
+    ? judge(request, transaction, operations)
     : demandBalance(transaction, operations, request.amount);
   if (verdict === 'wait') return undefined;
 
@@ -164,26 +172,24 @@ interface Judgement {
   readonly refusal?: Refusal;
 }
 
-/** Whether the request names this payment. Wix's plugin id is checked later, with its credentials (R11). */
+/** Whether the request names this payment. Wix's plugin id is checked later, as its refusal is kept and told (R11). */
 function isNamed({ id, externalId }: Transaction, request: RefundTransactionRequest, { isWix }: Asker): boolean {
   if (isWix) return externalId === request.externalId;
   return [externalId, ''].includes(request.externalId) && [id, ''].includes(request.transactionId.toLowerCase());
 }
 
 /** Whether a new refund that Wix asks for may run. */
-async function judge(
-  core: Core,
-  tx: Queryable,
+function judge(
   request: RefundTransactionRequest,
   transaction: Transaction,
   operations: readonly Operation[],
-): Promise<Judgement | 'wait'> {
+): Judgement | 'wait' {
   const refuse = (reason: Reason, errorCode: string, message: string) => ({
     amount: request.amount,
     refusal: { reason, errorCode, message },
   });
   if (request.refusal) return refuse(request.refusal.reason, request.refusal.errorCode, request.refusal.message);
-  if (!(await isOwn(core, tx, transaction, request))) return { amount: request.amount, refusal: NO_PAYMENT };
+  if (request.transactionId !== transaction.id) return { amount: request.amount, refusal: NO_PAYMENT };
   const mode = convert.modeOf(request.mode);
   if (mode && mode !== transaction.mode)
     return refuse(Reason.TEST_MODE, 'MODE', 'The payment was made in another mode');
@@ -241,6 +247,11 @@ const NO_PAYMENT: Refusal = {
   errorCode: 'NO_PAYMENT',
   message: 'Payment not found',
 };
+
+/** The answer to a refund of a payment that is not known, or not to this merchant: no row and no event (R22). */
+function unknownPayment({ refusal }: RefundTransactionRequest): { refusal: Refusal } {
+  return { refusal: refusal ?? NO_PAYMENT };
+}
 
 function why(why: Why): string {
   return why === Why.UNSPECIFIED ? '' : (Why[why] ?? '');
