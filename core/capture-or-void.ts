@@ -1,10 +1,11 @@
-import type { HandlerContext } from '@connectrpc/connect';
+import { Code, type HandlerContext } from '@connectrpc/connect';
 import type {
   CaptureTransactionRequest,
   VoidTransactionRequest,
 } from '../proto/gen/payments/v1/payments_service_pb.js';
 import { Reason } from '../proto/gen/payments/v1/reason_pb.js';
 import type { Queryable } from '../proto/runtime/database.ts';
+import { rpcError } from '../proto/runtime/rpc.ts';
 import { answerOperation, outcomeUnknown } from './answer-operation.ts';
 import { demandTime, readWithin, startBudget } from './calls.ts';
 import type { Core } from './context.ts';
@@ -57,6 +58,8 @@ async function receive(core: Core, tx: Queryable, kind: Kind, request: Request):
   const { now: _, ...transaction } = found;
   // The gateway's own repeat of one call of Wix is answered from its operation, before the table.
   const known = await operationByCall(tx, request.callId);
+  if (known && (known.transactionId !== transaction.id || known.kind !== kind))
+    throw rpcError(Code.AlreadyExists, 'CALL_ID_USED', 'this call_id belongs to another operation');
   if (known) return { transaction, operation: known };
 
   const operations = await operationsOf(tx, transaction.id);

@@ -19,7 +19,7 @@ import { ask } from './processor.ts';
 import { legalReason } from './reason.ts';
 import { upsertMerchantAccount } from './store/merchant-accounts.ts';
 import type { Refusal } from './transaction.ts';
-import { validConnect } from './valid.ts';
+import { areTakenBack, validConnect } from './valid.ts';
 
 /** Verifies a merchant's credentials with the processor, and keeps a version of them under a stable account id (R11). */
 export async function connectMerchantAccount(
@@ -50,7 +50,8 @@ export async function connectMerchantAccount(
     return refuse({ ...legal, message: bounded(message, 300) || 'The account was refused' });
   }
   const verified = answer.result.value;
-  if (!isUsable(verified)) {
+  const kept = withExtras(credentials, verified.extraCredentials);
+  if (!isUsable(verified) || !areTakenBack(kept)) {
     core.log.alert('processor_answer_unreadable', { method: 'verify_account' });
     return refuse(UNANSWERED);
   }
@@ -62,7 +63,6 @@ export async function connectMerchantAccount(
       message: `${currency} is not enabled for this account`,
     });
 
-  const kept = withExtras(credentials, verified.extraCredentials);
   const account = await core.db.inTx(async (tx) => {
     const upserted = await upsertMerchantAccount(tx, {
       id: accountId(request.externalMerchantId, verified.accountReference),

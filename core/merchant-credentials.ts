@@ -32,7 +32,7 @@ export async function keepCredentials(
   });
 }
 
-/** Versions of this merchant's credentials that equal these, newest first. */
+/** The newest version of this merchant's credentials in each mode that equals these, newest first. */
 export async function findCredentials(
   core: Core,
   db: Queryable,

@@ -38,10 +38,15 @@ export function validConnect(request: ConnectMerchantAccountRequest): Credential
   demandLength(request.currency, 'currency', 0, 1000);
   if (!credentials)
     throw rpcError(Code.InvalidArgument, 'INVALID_ARGUMENT', 'credentials is missing', { field: 'credentials' });
-  const entries = Object.entries(credentials.values);
-  demand(entries.length <= 100, 'credentials', 'must have at most 100 entries');
-  demand(entries.flat().join('').length <= 32_768, 'credentials', 'must have at most 32 KiB');
+  demand(areTakenBack(credentials), 'credentials', 'must have at most 100 entries and 32 KiB, without NUL');
   return credentials;
+}
+
+/** Whether every payment may carry them: the gateway takes no others from Wix. */
+export function areTakenBack({ values }: Credentials): boolean {
+  const entries = Object.entries(values);
+  const text = entries.flat().join('');
+  return entries.length <= 100 && Buffer.byteLength(text) <= 32_768 && !text.includes('\0');
 }
 
 export function validCreate(request: CreateTransactionRequest): void {

@@ -59,16 +59,18 @@ export async function insertCredentials(
   );
 }
 
-/** Versions of a merchant's credentials that equal one of these keyed hashes, newest first (R11, R31). */
+/** The newest version of a merchant's credentials in each mode that equals one of these keyed hashes, newest first (R11, R12, R31). */
 export async function matchingCredentials(
   db: Queryable,
   externalMerchantId: string,
   lookups: readonly Uint8Array[],
 ): Promise<{ accountId: string; mode: Mode }[]> {
   return db.query(
-    `select account_id as "accountId", mode from merchant_credentials
-     where external_merchant_id = $1 and lookup = any ($2::bytea[])
-     order by id desc limit 20`,
+    `select account_id as "accountId", mode from
+       (select distinct on (mode) account_id, mode, id from merchant_credentials
+        where external_merchant_id = $1 and lookup = any ($2::bytea[])
+        order by mode, id desc) as newest
+     order by id desc`,
     [externalMerchantId, lookups],
   );
 }

@@ -1,5 +1,6 @@
 import type { Queryable } from '../../proto/runtime/database.ts';
 import { maybeRow, onlyRow } from '../../proto/runtime/database.ts';
+import { cut } from '../../proto/runtime/redact.ts';
 import type { Operation } from '../operation.ts';
 
 const COLUMNS = `
@@ -153,7 +154,9 @@ export async function claimOne(db: Queryable, id: string, leaseMs: number): Prom
   );
 }
 
-/** Keeps what did not fit, or what an operator decided (R24). False if the same was kept before. */
+const SAID_MAX = 2000;
+
+/** Keeps what did not fit, or what an operator decided (R24), of long words the beginning. False if the same was kept before. */
 export async function insertReport(
   tx: Queryable,
   report: {
@@ -170,7 +173,7 @@ export async function insertReport(
      where not exists (
        select from reports where (operation_id = $1 or transaction_id = $2) and kind = $3 and said = $5 and why = $6)
      returning id`,
-    [...about, report.kind, report.caller, report.said, report.why],
+    [...about, report.kind, report.caller, cut(report.said, SAID_MAX), report.why],
   );
   return rows.length > 0;
 }

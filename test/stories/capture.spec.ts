@@ -2,7 +2,8 @@ import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { Code, ConnectError } from '@connectrpc/connect';
 import { approved, declined, failed } from '../engine/outcomes.ts';
-import { assertSays, SLOW, useStage } from '../support/stage.ts';
+import { assertFails, assertSays, SLOW, useStage } from '../support/stage.ts';
+import type { Payment } from '../wix/wix.ts';
 
 describe('capturing a payment', () => {
   const stage = useStage({ env: SLOW });
@@ -72,6 +73,30 @@ describe('capturing a payment', () => {
     assert.equal(first.operation?.id, repeat.operation?.id);
     assert.equal((await call(randomUUID())).refusal?.errorCode, 'ALREADY_CAPTURED');
     assert.equal(await stage.sends(payment, 'capture'), 1);
+  });
+
+  it('R21 is not answered from the operation of another payment or kind that has its call_id', async () => {
+    const [first, second, third] = [await authorize(), await authorize(), await authorize()];
+    const gateway = stage.as('gateway', 'gateway');
+    const call = ({
+      wixTransactionId: externalId,
+      pluginTransactionId: transactionId,
+      credentials: values,
+    }: Payment) => ({
+      ...{ externalId, transactionId, merchantCredentials: { values }, amount: 4590n },
+    });
+    const callId = randomUUID();
+    await gateway.captureTransaction({ ...call(first), callId });
+    const voided = randomUUID();
+    await gateway.voidTransaction({ ...call(third), callId: voided });
+    for (const repeat of [
+      gateway.captureTransaction({ ...call(second), callId }),
+      gateway.voidTransaction({ ...call(first), callId }),
+      gateway.captureTransaction({ ...call(third), callId: voided }),
+    ])
+      await assertFails(repeat, Code.AlreadyExists, 'CALL_ID_USED');
+    assert.deepEqual(await stage.happened(second), ['transaction_approved']);
+    assertSays(await stage.wix.capture(second));
   });
 
   it('that is declined leaves the payment authorized, is told, and may be tried again', async () => {

@@ -2,7 +2,8 @@ import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { Code, ConnectError } from '@connectrpc/connect';
 import { Reason } from '../../proto/gen/payments/v1/reason_pb.js';
-import { LOSSY, useStage } from '../support/stage.ts';
+import { approved } from '../engine/outcomes.ts';
+import { assertSays, LOSSY, useStage } from '../support/stage.ts';
 
 describe('connecting a merchant', () => {
   const stage = useStage({ env: LOSSY });
@@ -62,6 +63,42 @@ describe('connecting a merchant', () => {
     assert.equal((await stage.wix.pay(merchant)).answer.body?.reasonCode, undefined);
     const without = await stage.wix.pay({ ...merchant, credentials });
     assert.equal(without.answer.body?.reasonCode, 3041);
+  });
+
+  for (const [what, extra] of [
+    ['more than 100', Object.fromEntries(Array.from({ length: 99 }, (_, i) => [`extra${i}`, 'x']))],
+    ['more than 32 KiB', { grant: 'é'.repeat(16_384) }],
+    ['a NUL', { grant: 'g\0' }],
+  ] as [string, Record<string, string>][])
+    it(`R8 answers 1002 and alerts where the processor’s additions make credentials of ${what}, which no payment may carry`, async () => {
+      stage.verdict = () => ({
+        result: {
+          case: 'account',
+          value: { accountReference: 'HP-6', name: 'T', extraCredentials: { values: extra } },
+        },
+      });
+      const merchantId = randomUUID();
+      const { answer } = await connect({ merchantId });
+      assert.deepEqual([answer.body?.reasonCode, answer.body?.errorCode], [1002, 'NO_ANSWER']);
+      assert.ok(stage.log.lines.some(({ alert, method }) => alert && method === 'verify_account'));
+      const rows = await stage.db.query('select id from merchant_accounts where external_merchant_id = $1', [
+        merchantId,
+      ]);
+      assert.deepEqual(rows, []);
+    });
+
+  it('R12 is found in its mode, however many versions it has in another', async () => {
+    const [merchantId, credentials] = [randomUUID(), { api_key: 'test', account_ref: 'HP-7' }];
+    stage.verdict = () => ({ result: { case: 'account', value: { accountReference: 'HP-7', name: 'T' } } });
+    const live = await connect({ merchantId, credentials, mode: 'live' });
+    // A merchant who changes between two accounts of one engine adds a version each time.
+    for (let i = 0; i < 25; i += 1) {
+      await connect({ merchantId, credentials, mode: 'sandbox' });
+      await connect({ merchantId, credentials: { ...credentials, account_ref: 'HP-8' }, mode: 'sandbox' });
+    }
+    stage.once('authorize', approved({}));
+    assertSays((await stage.wix.pay(live, { mode: 'live' })).answer);
+    assertSays((await stage.wix.pay(live, { mode: 'sandbox' })).answer);
   });
 
   for (const [what, options, reasonCode, errorCode] of [

@@ -215,7 +215,7 @@ export declare type VerifiedAccount = Message<"processor.v1.VerifiedAccount"> & 
   currencies: string[];
 
   /**
-   * To be sent with every payment from now on. May add entries, never overwrite one.
+   * To be sent with every payment from now on. May add entries, never overwrite one; with the merchant's own at most 100 and 32 KiB.
    *
    * @generated from field: payments.v1.Credentials extra_credentials = 4;
    */
