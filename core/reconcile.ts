@@ -5,12 +5,14 @@ import { type Said, UNKNOWN } from './outcome.ts';
 import { runningMs } from './perform.ts';
 import { askAgain, heard, sendMoney, subject } from './processor.ts';
 import { settle } from './settle.ts';
-import { type Claimed, claimDue, operationsOf, postpone } from './store/operations.ts';
+import { type Claimed, claimDue, operationsOf, postpone, stillClaimed } from './store/operations.ts';
 import { transactionById } from './store/transactions.ts';
 import type { Transaction } from './transaction.ts';
 
 // Everything that is open is due at some time, and this is where it is looked at: lost outcomes, cancels, reversals, buyers who left,
-// expiries (R15, R16, R17). Several cores share it; each claim is a lease on the operation's own row.
+// expiries (R15, R16, R17). Several cores share it; each claim is a lease on the operation's own row. A claim marks an operation asked,
+// after which nobody may call it "not sent" any more; and only what is still open and still claimed after that is sent again, cancelled
+// or reversed (R46).
 
 const BATCH = 20;
 const LONG_MS = 24 * 3_600_000;
@@ -36,6 +38,7 @@ interface Case {
 export async function chase(core: Core, operation: Claimed): Promise<void> {
   const transaction = await transactionById(core.db, operation.transactionId);
   const operations = await operationsOf(core.db, operation.transactionId);
+  if (!(await lookAgain(core, operation))) return;
   const authorize = operations.find((other) => other.kind === 'authorize');
   if (!transaction || !authorize) throw new Error(`operation ${operation.id} has no payment`);
   const about: Case = {
@@ -71,8 +74,10 @@ async function chaseOutcome(core: Core, about: Case, operation: Claimed): Promis
 }
 
 /** The processor does not know it: a late send of it may still be on its way (R15). */
-async function chaseUnseen(core: Core, about: Case, operation: Claimed): Promise<void> {
+async function chaseUnseen(core: Core, about: Case, claimed: Claimed): Promise<void> {
   const { transaction, authorize, account } = about;
+  const operation = await lookAgain(core, claimed);
+  if (!operation) return;
   switch (afterNotFound(operation, operation.now)) {
     case 'cancel':
       await settle(core, operation.id, { trigger: 'unseen' });
@@ -90,6 +95,16 @@ async function chaseUnseen(core: Core, about: Case, operation: Claimed): Promise
       core.log.alert('processor_forgot', { transactionId: transaction.id, operationId: operation.id });
       await settle(core, operation.id, UNKNOWN);
   }
+}
+
+/**
+ * The claimed operation as it is now, before anything is sent for it. Undefined: its end was learned, or somebody else has claimed it, in
+ * the time that reads and questions took (R46).
+ */
+async function lookAgain(core: Core, claimed: Claimed): Promise<Claimed | undefined> {
+  const current = await stillClaimed(core.db, claimed);
+  if (!current) core.log.info('reconcile.overtaken', { operationId: claimed.id, kind: claimed.kind });
+  return current;
 }
 
 /** Asks the processor to end an operation for good. Undefined: no answer; else that it is ended, or its outcome. */

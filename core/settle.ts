@@ -8,13 +8,14 @@ import { buildEvent } from './event.ts';
 import { operationId } from './ids.ts';
 import { gapMs, isOpen, type Operation } from './operation.ts';
 import type { Said } from './outcome.ts';
-import { insertOperation, insertReport, operationsOf, updateOperation } from './store/operations.ts';
+import { ClaimedMeanwhile, insertOperation, insertReport, operationsOf, updateOperation } from './store/operations.ts';
 import { insertEvent } from './store/outbox.ts';
 import { lockTransaction, updateTransaction } from './store/transactions.ts';
 import type { Transaction } from './transaction.ts';
 
 // tx 2: what was learned of an operation, through the tables, under the payment's row lock (R14). Whoever learns it - the call
-// itself, reconciliation, a report, an operator, the answer budget - comes through here.
+// itself, reconciliation, a report, an operator, the answer budget - comes through here. A claim by reconciliation is the one change
+// that does not wait for that lock; the writes notice it (R46).
 
 export interface Settled {
   readonly transaction: Transaction;
@@ -32,8 +33,21 @@ const SYSTEM: Source = { caller: 'system' };
 
 const events = counter('payment_events_total', 'Events by type.', ['type']);
 
+/** An operation is claimed once in a lease, so that a second try meets no claim again. */
+const TRIES = 3;
+
 /** Applies what was said of an operation to the state that is found. Undefined if there is no such operation. */
 export async function settle(core: Core, id: string, said: Said, source = SYSTEM): Promise<Settled | undefined> {
+  for (let tries = 1; ; tries++) {
+    try {
+      return await settleOnce(core, id, said, source);
+    } catch (error) {
+      if (!(error instanceof ClaimedMeanwhile) || tries === TRIES) throw error;
+    }
+  }
+}
+
+async function settleOnce(core: Core, id: string, said: Said, source: Source): Promise<Settled | undefined> {
   const settled = await core.db.inTx(async (tx) => {
     const found = await lockTransaction(tx, { operationId: id });
     if (!found) return undefined;
@@ -80,7 +94,7 @@ async function apply(
   const written = isChanged ? await updateTransaction(tx, transaction, before.state) : before;
   const operation = await writeOperation(core, tx, target, { ...target, ...change.operation });
   const cancel = operations.find((other) => other.kind === 'cancel' && isOpen(other));
-  if (change.closeCancel && cancel) await updateOperation(tx, { ...cancel, state: 'closed' }, cancel.state, 0);
+  if (change.closeCancel && cancel) await updateOperation(tx, { ...cancel, state: 'closed' }, cancel, 0);
   if (change.begin) await begin(tx, written, operations, target, change.begin);
   if (change.event) await insertEvent(tx, buildEvent(change.event, written, operation));
   return { transaction: written, operation, change };
@@ -94,7 +108,7 @@ function inWords({ trigger, amount, refusal, processorReference }: Said): string
 /** While its first call may still run, an operation keeps its due time; else an open one is due again after a gap that widens. */
 async function writeOperation(core: Core, tx: Queryable, before: Operation, after: Operation): Promise<Operation> {
   if (before.state === 'running' && after.state === 'running') return before;
-  return updateOperation(tx, after, before.state, gapMs(after.asks, core.config.RECONCILE_GRACE_MS));
+  return updateOperation(tx, after, before, gapMs(after.asks, core.config.RECONCILE_GRACE_MS));
 }
 
 function next(before: Transaction, event: EventType | undefined): Pick<Transaction, 'sequence'> {

@@ -85,17 +85,23 @@ export async function insertOperation(tx: Queryable, o: NewOperation): Promise<O
   );
 }
 
+/** A claim moved an operation on between its read and its write: what was decided on it has to be decided again (R46). */
+export class ClaimedMeanwhile extends Error {
+  override name = 'ClaimedMeanwhile';
+}
+
 /**
- * Writes what may change of an operation; an open one is due again after `dueInMs`, or when its expiry comes if that is sooner. The
- * expected state is the second guard beside the payment's row lock (R14).
+ * Writes what may change of an operation; an open one is due again after `dueInMs`, or when its expiry comes if that is sooner. A claim
+ * changes an operation without its payment's lock, so that the number of claims that was read is in the condition (R46). Throws
+ * ClaimedMeanwhile if there was another.
  */
 export async function updateOperation(
   tx: Queryable,
   o: Operation,
-  expected: Operation['state'],
+  read: Pick<Operation, 'state' | 'asks'>,
   dueInMs: number,
 ): Promise<Operation> {
-  return onlyRow(
+  const written = maybeRow(
     await tx.query<Operation>(
       `update operations set state = $3, approved_amount = $4, reason = $5, error_code = $6, error_message = $7,
          processor_reference = $8, authorization_code = $9, network_transaction_id = $10, acquirer_reference = $11,
@@ -108,28 +114,45 @@ export async function updateOperation(
          end,
          finished_at = case when $3 not in ('running', 'waiting', 'unknown') then coalesce(finished_at, now) end
        from (select clock_timestamp() as now) as clock
-       where id = $1 and state = $2
+       where id = $1 and state = $2 and asks = $17
        returning ${COLUMNS}`,
       // biome-ignore format: in the order of the statement
       [
-        o.id, expected, o.state, o.approvedAmount, o.reason, o.errorCode, o.errorMessage, o.processorReference,
+        o.id, read.state, o.state, o.approvedAmount, o.reason, o.errorCode, o.errorMessage, o.processorReference,
         o.authorizationCode, o.networkTransactionId, o.acquirerReference, o.approvalReceived, o.held,
-        o.expiresAt, o.processedAt, dueInMs,
+        o.expiresAt, o.processedAt, dueInMs, read.asks,
       ],
     ),
   );
+  if (!written) throw new ClaimedMeanwhile(`operation ${o.id} is not as it was read`);
+  return written;
 }
 
-/** An operation that reconciliation has claimed: its lease is its own due time, moved on by the claim (R15). */
+/**
+ * An operation that reconciliation has claimed: its lease is its own due time, moved on by the claim (R15). `asks` counts its claims, and
+ * is thus its revision: whoever decides on what was read before a claim finds out when it writes (R46).
+ */
 export type Claimed = Operation & { readonly pastExpiry: boolean; readonly now: Date };
+
+const CLAIMED = `${COLUMNS}, coalesce(expires_at <= clock_timestamp(), false) as "pastExpiry", clock_timestamp() as now`;
 
 /** Claims up to `limit` due operations, oldest due first, and marks them asked. The claim of one lasts `leaseMs`. */
 export async function claimDue(db: Queryable, limit: number, leaseMs: number): Promise<Claimed[]> {
   return db.query<Claimed>(
     `update operations set due_at = clock_timestamp() + $2::float8 * interval '1 millisecond', asked = true, asks = asks + 1
      where id in (select id from operations where due_at <= clock_timestamp() order by due_at limit $1 for update skip locked)
-     returning ${COLUMNS}, coalesce(expires_at <= clock_timestamp(), false) as "pastExpiry", clock_timestamp() as now`,
+     returning ${CLAIMED}`,
     [limit, leaseMs],
+  );
+}
+
+/** A claimed operation as it is now. Undefined: it is open no more, or somebody has claimed it since. */
+export async function stillClaimed(db: Queryable, { id, asks }: Claimed): Promise<Claimed | undefined> {
+  return maybeRow(
+    await db.query<Claimed>(`select ${CLAIMED} from operations where id = $1 and due_at is not null and asks = $2`, [
+      id,
+      asks,
+    ]),
   );
 }
 
@@ -148,7 +171,7 @@ export async function claimOne(db: Queryable, id: string, leaseMs: number): Prom
     await db.query<Claimed>(
       `update operations set due_at = clock_timestamp() + $2::float8 * interval '1 millisecond', asked = true, asks = asks + 1
        where id = $1 and state = 'unknown' and not held
-       returning ${COLUMNS}, coalesce(expires_at <= clock_timestamp(), false) as "pastExpiry", clock_timestamp() as now`,
+       returning ${CLAIMED}`,
       [id, leaseMs],
     ),
   );
