@@ -42,9 +42,9 @@ function surroundings(world: World): Weighted[] {
     });
   return [
     // A part of the answer budget; more than a lease; more than the time for resends; more than a buyer's and any expiry.
-    ...[wait(3, 5), wait(3, 91), wait(1, 1_000), wait(2, 7_300)],
+    ...[wait(3, 5), wait(ledger.isLocked ? 40 : 5, 91), wait(1, 1_000), wait(4, 7_300)],
     ...(ledger.operations.some(({ id }) => isDue(ledger, id, world.now))
-      ? [may(10, 'a core reconciles', () => reconcile(world, world.choose(2)))]
+      ? [may(20, 'a core reconciles', () => reconcile(world, world.choose(2)))]
       : []),
     ...(world.processes.length > 0 ? [may(1, 'a core crashes', () => crash(world, world.choose(2)))] : []),
     ...late.map((message, i) =>

@@ -24,6 +24,7 @@ export function explore(rules: Rules, numbers: readonly number[], trace: (line: 
     authorizeOnly: choose(2) === 1,
     buyerAbsent: choose(5) === 4,
     now: Date.UTC(2030, 0, 1),
+    steps: 0,
     calm: false,
     processes: [],
     late: [],
@@ -43,6 +44,7 @@ export function explore(rules: Rules, numbers: readonly number[], trace: (line: 
     const { name, happen } = pick(world, possible(world));
     trace(name);
     happen();
+    world.steps += 1;
     demandAlways(world);
   }
   calmDown(world, isDecided, isSettled);

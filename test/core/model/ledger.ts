@@ -11,6 +11,8 @@ import { type Event, EventSchema } from '../../../proto/gen/payments/v1/event_pb
 // replaced, so that what a process has read stays what it read.
 
 export interface Ledger {
+  /** A tx holds the payment's row lock. */
+  isLocked: boolean;
   payment: Transaction | undefined;
   operations: readonly Operation[];
   /** When reconciliation looks at an open operation next, by its id. */
@@ -20,7 +22,14 @@ export interface Ledger {
 }
 
 export function emptyLedger(): Ledger {
-  return { payment: undefined, operations: [], dueAt: new Map(), outbox: [], contradictions: new Set() };
+  return {
+    isLocked: false,
+    payment: undefined,
+    operations: [],
+    dueAt: new Map(),
+    outbox: [],
+    contradictions: new Set(),
+  };
 }
 
 export function operationById(ledger: Ledger, id: string): Operation {
@@ -91,7 +100,7 @@ export function updateOperation(
 /** An operation as its claim found it, and the time of the claim. */
 export type Claimed = Operation & { readonly now: Date };
 
-/** Claims what is due, for as long as `leaseMs` (R15). */
+/** Claims what is due, for as long as `leaseMs` (R15). It locks operations alone, so that the payment's lock does not keep it out. */
 export function claimDue(ledger: Ledger, now: number, leaseMs: number): Claimed[] {
   return ledger.operations.filter(({ id }) => isDue(ledger, id, now)).map(({ id }) => claim(ledger, id, now, leaseMs));
 }
@@ -102,6 +111,12 @@ export function claim(ledger: Ledger, id: string, now: number, leaseMs: number):
   ledger.operations = ledger.operations.map((other) => (other.id === id ? claimed : other));
   ledger.dueAt.set(id, now + leaseMs);
   return { ...claimed, now: new Date(now) };
+}
+
+/** A claimed operation as it is now, unless it is open no more or was claimed again (R46). */
+export function stillClaimed(ledger: Ledger, now: number, { id, asks }: Claimed): Claimed | undefined {
+  const found = operationById(ledger, id);
+  return ledger.dueAt.has(id) && found.asks === asks ? { ...found, now: new Date(now) } : undefined;
 }
 
 export function isDue(ledger: Ledger, id: string, now: number): boolean {

@@ -45,6 +45,8 @@ export const MUTATIONS: Readonly<Record<string, Partial<Rules>>> = {
   'R18 a failure of the first send believed after reconciliation asked': mishear(
     (_payment, _operations, _operation, { unlessAsked: _, ...said }) => said,
   ),
+  'R46 an operation written on what was read of it before a claim': { isAsRead: () => true },
+  'R46 a claimed operation not looked at again before it is sent': { looksAgain: false },
   'R18 an approval of another amount taken for an approval': mishear((_payment, _operations, _operation, said) =>
     said.trigger === 'misfit' ? { ...said, trigger: 'approved' } : said,
   ),

@@ -1,8 +1,9 @@
+import assert from 'node:assert/strict';
 import { gapMs, isOpen, type Operation } from '../../../core/operation.ts';
 import { type Said, UNKNOWN } from '../../../core/outcome.ts';
 import type { Outcome } from '../../../proto/gen/payments/v1/outcome_pb.js';
 import * as engine from './engine.ts';
-import { type Claimed, claimDue, postpone } from './ledger.ts';
+import { type Claimed, claimDue, operationById, postpone, stillClaimed } from './ledger.ts';
 import { AUTHORIZE_ID, order, read, settle } from './settle.ts';
 import { call, type Flow, GRACE_MS, RUNNING_MS, spawn, type World } from './world.ts';
 
@@ -16,6 +17,7 @@ export function reconcile(world: World, core: number): void {
 
 export function* chase(world: World, operation: Claimed): Flow {
   const { operations } = world.ledger;
+  if (!lookAgain(world, operation)) return;
   const authorize = operations.find(({ id }) => id === AUTHORIZE_ID);
   if (!authorize) throw new Error('a payment has an authorize operation');
   if (operation.kind === 'cancel') return yield* chaseCancel(world, authorize, operation);
@@ -29,36 +31,50 @@ export function* chase(world: World, operation: Claimed): Flow {
   if (answer === undefined) return yield* chaseUnseen(world, operation);
   const said = isNone(answer) ? UNKNOWN : read(world, operation, answer);
   yield;
-  settle(world, operation.id, said);
+  yield* settle(world, operation.id, said);
   if (!isPast(operation) || (said.trigger !== 'pending' && said.trigger !== 'buyer_action')) return;
   yield;
   const { redirectUrl } = said;
-  settle(world, operation.id, { trigger: 'past_expiry', ...(redirectUrl !== undefined && { redirectUrl }) });
+  yield* settle(world, operation.id, { trigger: 'past_expiry', ...(redirectUrl !== undefined && { redirectUrl }) });
 }
 
 const isPast = ({ expiresAt, now }: Claimed) => expiresAt !== null && expiresAt <= now;
 const isNone = (answer: unknown): answer is 'no answer' | 'refused' => answer === 'no answer' || answer === 'refused';
 
-function* chaseUnseen(world: World, operation: Claimed): Flow {
+/** Nothing is sent again, ended or reversed after the end of what it was claimed for (R46). */
+function demandOpen({ ledger }: World, { id, kind }: Claimed): void {
+  assert.ok(isOpen(operationById(ledger, id)), `a ${kind} is sent after its end`);
+}
+
+/** The claimed operation as it is now; undefined if it is not for this process any more. */
+function lookAgain(world: World, claimed: Claimed): Claimed | undefined {
+  return world.rules.looksAgain ? stillClaimed(world.ledger, world.now, claimed) : claimed;
+}
+
+function* chaseUnseen(world: World, claimed: Claimed): Flow {
   yield;
+  const operation = lookAgain(world, claimed);
+  if (!operation) return;
   switch (world.rules.afterNotFound(operation, operation.now)) {
     case 'cancel':
-      settle(world, operation.id, { trigger: 'unseen' });
+      yield* settle(world, operation.id, { trigger: 'unseen' });
       return;
     case 'resend': {
+      demandOpen(world, operation);
       const answer = yield* order(world, operation);
       yield;
-      settle(world, operation.id, isNone(answer) ? UNKNOWN : read(world, operation, answer));
+      yield* settle(world, operation.id, isNone(answer) ? UNKNOWN : read(world, operation, answer));
       return;
     }
     case 'end': {
+      demandOpen(world, operation);
       const said = yield* end(world, operation);
       yield;
-      settle(world, operation.id, said ?? UNKNOWN);
+      yield* settle(world, operation.id, said ?? UNKNOWN);
       return;
     }
     case 'alert':
-      settle(world, operation.id, UNKNOWN);
+      yield* settle(world, operation.id, UNKNOWN);
   }
 }
 
@@ -70,23 +86,25 @@ function* end(world: World, operation: Operation): Flow<Said | undefined> {
 }
 
 function* chaseCancel(world: World, authorize: Operation, cancel: Claimed): Flow {
+  demandOpen(world, cancel);
   const said = yield* end(world, authorize);
   yield;
-  if (said && !['pending', 'unknown', 'buyer_action'].includes(said.trigger)) settle(world, authorize.id, said);
+  if (said && !['pending', 'unknown', 'buyer_action'].includes(said.trigger)) yield* settle(world, authorize.id, said);
   else postpone(world.ledger, cancel.id, world.now + gapMs(cancel.asks, GRACE_MS));
 }
 
 function* chaseReversal(world: World, authorize: Operation, reversal: Claimed): Flow {
+  demandOpen(world, reversal);
   const answer = yield* call(world, 'reverse', () => engine.reverse(world, authorize));
   yield;
-  settle(world, reversal.id, isNone(answer) ? UNKNOWN : read(world, reversal, answer));
+  yield* settle(world, reversal.id, isNone(answer) ? UNKNOWN : read(world, reversal, answer));
 }
 
 /** The engine reports what it knows; the report may be long on its way. */
 export function* report(world: World, id: string, outcome: Outcome): Flow {
   yield;
   const operation = world.ledger.operations.find((other) => other.id === id);
-  if (operation) settle(world, id, read(world, operation, outcome));
+  if (operation) yield* settle(world, id, read(world, operation, outcome));
 }
 
 /** An operator settles what the engine cannot; that money did not move only once a Cancel is confirmed (R24). */
@@ -97,5 +115,5 @@ export function* override(world: World, operation: Operation, outcome: Outcome):
     if (ended?.trigger !== 'cancel_confirmed') return;
   }
   yield;
-  settle(world, operation.id, said, true);
+  yield* settle(world, operation.id, said, true);
 }

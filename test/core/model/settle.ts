@@ -3,46 +3,62 @@ import type { Change } from '../../../core/decide.ts';
 import { operationId } from '../../../core/ids.ts';
 import { gapMs, isOpen, type Operation } from '../../../core/operation.ts';
 import { type Said, UNKNOWN } from '../../../core/outcome.ts';
+import type { Transaction } from '../../../core/transaction.ts';
 import type { Outcome } from '../../../proto/gen/payments/v1/outcome_pb.js';
 import * as engine from './engine.ts';
 import { insertOperation, operationById, publish, updateOperation, updatePayment } from './ledger.ts';
-import { BUYER_TIMEOUT_MS, call, type Flow, GRACE_MS, spawn, type World } from './world.ts';
+import { BUYER_TIMEOUT_MS, call, type Flow, GRACE_MS, inTx, spawn, type World } from './world.ts';
 
 // tx 2 and what leads to it, as core/settle.ts and core/perform.ts have it: the change is the core's own, here it is applied in memory.
 
 export const EXTERNAL_ID = 'payment';
 export const AUTHORIZE_ID = operationId('authorize', EXTERNAL_ID, 'wix', EXTERNAL_ID, 1);
 
-export function settle(world: World, id: string, said: Said, override = false): Change {
+export function settle(world: World, id: string, said: Said, override = false): Flow<Change> {
+  const { ledger } = world;
+  const read = () => {
+    if (!ledger.payment) throw new Error('there is no payment');
+    const target = operationById(ledger, id);
+    return { payment: ledger.payment, operations: ledger.operations, target, at: new Date(world.now) };
+  };
+  return inTx(world, read, (found) => apply(world, found, said, override));
+}
+
+interface Found {
+  readonly payment: Transaction;
+  readonly operations: readonly Operation[];
+  readonly target: Operation;
+  readonly at: Date;
+}
+
+function apply(world: World, { payment, operations, target, at }: Found, said: Said, override: boolean) {
   const { ledger, now, rules } = world;
-  const payment = ledger.payment;
-  if (!payment) throw new Error('there is no payment');
-  const { operations } = ledger;
-  const target = operationById(ledger, id);
   const options = { buyerTimeoutMs: BUYER_TIMEOUT_MS, override };
-  const change = rules.decide(payment, operations, target, said, new Date(now), options);
+  const change = rules.decide(payment, operations, target, said, at, options);
+  const after: Operation = { ...target, ...change.operation };
+  const isStillRunning = target.state === 'running' && after.state === 'running';
+  const cancel = change.closeCancel && operations.find((other) => other.kind === 'cancel' && isOpen(other));
+  const written = [...(isStillRunning ? [] : [target]), ...(cancel ? [cancel] : [])];
+  if (!written.every((read) => rules.isAsRead(read, operationById(ledger, read.id)))) return 'again';
   world.trace(`  ${payment.state}: ${target.kind} ${target.state} hears ${said.trigger} -> ${inWords(change)}`);
   if (change.contradiction) {
-    const report = `${id} ${said.trigger} ${said.amount}`;
+    const report = `${target.id} ${said.trigger} ${said.amount}`;
     if (ledger.contradictions.has(report)) return change;
     ledger.contradictions.add(report);
   }
   const sequence = change.event ? payment.sequence + 1n : payment.sequence;
   const isChanged = change.event !== undefined || Object.keys(change.transaction).length > 0;
-  const written = isChanged
+  const paid = isChanged
     ? updatePayment(ledger, now, { ...payment, ...change.transaction, sequence }, payment.state)
     : payment;
-  const after: Operation = { ...target, ...change.operation };
-  const isStillRunning = target.state === 'running' && after.state === 'running';
   const operation = isStillRunning
     ? target
     : updateOperation(ledger, now, after, target.state, gapMs(after.asks, GRACE_MS));
-  const cancel = operations.find((other) => other.kind === 'cancel' && isOpen(other));
-  if (change.closeCancel && cancel) updateOperation(ledger, now, { ...cancel, state: 'closed' }, cancel.state, 0);
+  if (cancel) updateOperation(ledger, now, { ...cancel, state: 'closed' }, cancel.state, 0);
   const isTimed = change.begin?.kind === 'cancel' && /LEFT|EXPIRED/.test(change.begin.cause.errorCode);
-  assert.ok(!isTimed || (target.expiresAt && target.expiresAt.getTime() <= now), 'cancelled before the time was over');
+  assert.ok(!isTimed || (target.expiresAt && target.expiresAt <= at), 'cancelled before the time was over');
   if (change.begin) begin(world, target, change.begin);
-  if (change.event) publish(ledger, change.event, written, operation);
+  if (change.event) publish(ledger, change.event, paid, operation);
   return change;
 }
 
@@ -84,7 +100,7 @@ export function* perform(world: World, core: number, isOver: () => boolean, oper
 function* outcome(world: World, operation: Operation, isLate: boolean): Flow {
   const said = isLate ? world.rules.notDone(operation, 'NOT_SENT', '') : yield* sendFirst(world, operation);
   yield;
-  settle(world, operation.id, said);
+  yield* settle(world, operation.id, said);
 }
 
 function* sendFirst(world: World, operation: Operation): Flow<Said> {

@@ -7,7 +7,7 @@ import { claim, insertOperation, insertPayment, publish, updatePayment } from '.
 import { chase } from './reconcile.ts';
 import { AUTHORIZE_ID, EXTERNAL_ID, perform, settle } from './settle.ts';
 import { type Asked, toldEnd } from './wix.ts';
-import { ASKED, type Flow, RUNNING_MS, spawn, startBudget, type World } from './world.ts';
+import { ASKED, type Flow, inTx, RUNNING_MS, spawn, startBudget, type World } from './world.ts';
 
 // The calls of Wix, as core/create-transaction.ts, core/capture-or-void.ts and core/refund-transaction.ts have them.
 
@@ -23,7 +23,7 @@ export function* create(world: World, core: number): Flow {
     if (authorize) yield* perform(world, core, isOver, authorize);
   }
   yield () => ledger.payment?.state !== 'authorizing' || isOver();
-  if (ledger.payment?.state === 'authorizing') settle(world, AUTHORIZE_ID, { trigger: 'budget_over' });
+  if (ledger.payment?.state === 'authorizing') yield* settle(world, AUTHORIZE_ID, { trigger: 'budget_over' });
   const said = answerOf(ledger.payment);
   yield;
   wix.answers.push({ to: 'create', said, knew });
@@ -131,7 +131,7 @@ function* follow(world: World, core: number, asked: Asked, isOver: () => boolean
   while (received === 'wait') {
     yield;
     if (isOver()) return;
-    received = receive();
+    received = yield* inTx(world, () => undefined, receive);
     const { payment } = ledger;
     if (received === 'wait') yield () => isOver() || ledger.payment !== payment;
   }

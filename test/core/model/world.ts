@@ -4,8 +4,9 @@ import type { Rules } from './rules.ts';
 import type { Wix } from './wix.ts';
 
 // One payment and everybody who has a hand in it, as a value. A process of a core is a generator that gives way wherever the real
-// one may sleep or crash: between two database transactions and around each call. Between two of its yields a step is atomic, as it
-// is in the core under the payment's row lock. Every decision of chance comes from one list of numbers, so that a run can be repeated.
+// one may sleep or crash: between two database transactions, between the reads and the writes of one, and around each call. Between two
+// of its yields a step is atomic. A tx on the payment holds its row lock from its first read to its commit, and others wait for it; a
+// claim of reconciliation does not (R46). Every decision of chance comes from one list of numbers, so that a run can be repeated.
 
 /** Undefined: it may go on at once. A function: when it holds. */
 export type Pause = (() => boolean) | undefined;
@@ -28,6 +29,8 @@ export interface World {
   readonly buyerAbsent: boolean;
   /** Milliseconds since 1970; the database's clock, and everybody's. */
   now: number;
+  /** How much has happened so far: for those who sleep while others go on. */
+  steps: number;
   /** Faults have ended: nobody crashes and every call is answered. */
   calm: boolean;
   processes: Process[];
@@ -85,9 +88,36 @@ export function advance(world: World, process: Process): void {
   else process.until = step.value;
 }
 
-/** Ends a core's processes where they stand. */
+/** Ends a core's processes where they stand; the database frees the lock that one of them holds. */
 export function crash(world: World, core: number): void {
+  const ended = world.processes.filter((process) => process.core === core);
   world.processes = world.processes.filter((process) => process.core !== core);
+  for (const { flow } of ended) flow.return();
+}
+
+/**
+ * A tx on the payment: waits for its row lock, reads under it, and may give way for long before it writes and commits in one step. If
+ * `write` answers 'again', it has written nothing, and the tx begins anew.
+ */
+export function* inTx<Read, Result>(
+  world: World,
+  read: () => Read,
+  write: (found: Read) => Result | 'again',
+): Flow<Result> {
+  const { ledger } = world;
+  for (;;) {
+    while (ledger.isLocked) yield () => !ledger.isLocked;
+    ledger.isLocked = true;
+    try {
+      const found = read();
+      const until = world.steps + (world.calm ? 0 : Math.max(0, world.choose(40) - 20));
+      if (world.steps < until) yield () => world.calm || world.steps >= until;
+      const result = write(found);
+      if (result !== 'again') return result;
+    } finally {
+      ledger.isLocked = false;
+    }
+  }
 }
 
 /** The time in which a call of Wix is answered (R4). */
