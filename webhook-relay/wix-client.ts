@@ -12,7 +12,7 @@ const ANSWER_KEPT_MAX = 2048;
 export interface Answer {
   /** Null when no answer came. */
   readonly httpStatus: number | null;
-  /** Null for status 200 with JSON: nothing else is a success (Wix contract 8.6). */
+  /** Null for status 200 with JSON: nothing else is a success (Wix contract 8.6). For an event, only with JSON that takes it (R53). */
   readonly error: string | null;
   /** What Wix said: scrubbed, at most 2,048 characters, without the secret that was sent. */
   readonly text: string;
@@ -51,7 +51,7 @@ export function createWixClient(config: WixConfig, timeoutMs: number = CALL_TIME
   async function submitEvent(token: string, body: Uint8Array, signal: AbortSignal): Promise<Answer> {
     const path = '/payments/v1/provider-platform-events';
     const { json, ...answer } = await call(path, { authorization: token }, body, token, signal);
-    return answer;
+    return { ...answer, error: answer.error ?? (takesEvent(json) ? null : 'an answer that does not take the event') };
   }
 
   async function call(
@@ -88,6 +88,11 @@ export function createWixClient(config: WixConfig, timeoutMs: number = CALL_TIME
 function tokenIn(json: unknown): string | undefined {
   const { access_token: token } = Object(json) as { access_token?: unknown };
   return typeof token === 'string' && /^[\x21-\x7e]+$/.test(token) ? token : undefined;
+}
+
+/** `{}`, or an object to which Wix has added; what has a member of Wix's error object is one, whatever its status. */
+function takesEvent(json: unknown): boolean {
+  return typeof json === 'object' && json !== null && !Array.isArray(json) && !('message' in json || 'details' in json);
 }
 
 /** At most 64 KiB; leaving the loop closes the connection. */

@@ -41,6 +41,14 @@ describe('an attempt that Wix does not take', () => {
     ['broken JSON', { body: '{' }, 200, /^event: not JSON/],
     ['an empty body', { body: '' }, 200, /^event: not JSON/],
     ['JSON above 64 KiB', { body: `{}${' '.repeat(65_536)}` }, 200, /^event: not JSON/],
+    ...['null', '[]', '"x"', '7', 'true', '{"message":"no"}', '{"details":{}}', '{"message":null}'].map(
+      (body): (typeof failures)[number] => [
+        `R53 ${body}`,
+        { body },
+        200,
+        /^event: an answer that does not take the event$/,
+      ],
+    ),
     ['a reset connection', 'reset', null, /^event: (UND_ERR_SOCKET|ECONNRESET)$/],
     ['no answer within the time-out', 'hang', null, /^event: TimeoutError$/],
     ['half an answer within the time-out', 'half', 200, /^event: TimeoutError$/],
@@ -64,6 +72,14 @@ describe('an attempt that Wix does not take', () => {
       assert.equal(kit.wix.events.length, 2);
       assert.equal(kit.wix.events[0]?.body, kit.wix.events[1]?.body);
     });
+
+  it('R53 an object with other members takes the event', async () => {
+    const event = newPayment()('TRANSACTION_APPROVED');
+    kit.wix.answerEvent(() => ({ body: '{"eventId":"1","messageId":"2"}' }));
+    await kit.receive(event);
+    await kit.deliver();
+    assert.deepEqual(await kit.states(event), ['1:delivered']);
+  });
 
   const tokenFailures: [what: string, reply: Reply][] = [
     ['status 403', { status: 403 }],
