@@ -45,6 +45,7 @@ export function createApp(deps: { verify: VerifyWixSignature; readBody: ReadBody
     ctx.state.call = name;
     if (ctx.method !== 'POST') throw new Unanswered(405, 'only POST is allowed');
     const signature = await deps.verify(ctx.get('Digest'));
+    ctx.state.isSigned = true;
     if (ctx.get('Content-Encoding')) throw new Unanswered(415, 'encoded body');
     if (!ctx.is('application/json')) throw new Unanswered(415, 'not application/json');
     const body = await deps.readBody(ctx.req, ctx.res);
@@ -81,7 +82,7 @@ function refuse(ctx: Context, status: number): void {
   ctx.body = status === 401 ? null : {};
   ctx.status = status;
   if (status === 405) ctx.set('Allow', 'POST');
-  if (status === 401 || !ctx.req.complete) ctx.set('Connection', 'close');
+  if (status === 401 || !ctx.state.isSigned || !ctx.req.complete) ctx.set('Connection', 'close');
 }
 
 /** The ids in a message that may be logged: nothing that is longer than an id. */

@@ -3,19 +3,18 @@ import { closeHttp, createAdminServer, listen, type Service } from '../proto/run
 import type { Log } from '../proto/runtime/log.ts';
 import { createApp } from './app.ts';
 import type { GatewayConfig } from './config.ts';
+import { boundConnections } from './connections.ts';
 import { createAskCore, type PaymentsClient } from './core.ts';
 import { createBodyReader } from './read-body.ts';
 import { createSignatureVerifier } from './verify-wix-signature.ts';
 
-/**
- * Wix sends a few kilobytes at once; whoever takes longer is cut off (R7). A proxy in front keeps connections for about a minute. All
- * but the last are Node's own: milliseconds, bytes and a number.
- */
+/** Wix sends a few kilobytes at once; whoever takes longer is cut off (R7). All but the last two are Node's own: milliseconds, bytes. */
 const LIMITS = {
   /** From a connection's first byte, or from its opening, to the end of the headers. */
   headersTimeout: 5_000,
   /** To the end of the body. */
   requestTimeout: 10_000,
+  /** Of connections that were signed: no other is kept. A proxy in front keeps its own for about a minute. */
   keepAliveTimeout: 75_000,
   maxHeaderSize: 16 * 1024,
   maxConnections: 2_000,
@@ -23,6 +22,9 @@ const LIMITS = {
   bodyBytesMax: 64 * 1024 * 1024,
 };
 export type Limits = typeof LIMITS;
+
+/** Connections that wait to be accepted; of one that finds no place the kernel drops bytes, which come again after seconds. */
+const BACKLOG = 4_096;
 
 /** Ports are known once start() has resolved. */
 export interface Gateway extends Service {
@@ -46,9 +48,10 @@ export function createGateway(
   const handle = app.callback();
   const connectionsCheckingInterval = Math.min(1_000, limits.headersTimeout);
   const server = createServer({ ...limits, connectionsCheckingInterval }, handle);
-  server.maxConnections = maxConnections;
-  // A body that waits for "100 Continue" is asked for only when it is to be read.
+  boundConnections(server, maxConnections);
+  // A body that waits for "100 Continue" is asked for only when it is to be read. Node itself would keep who expects anything else.
   server.on('checkContinue', handle);
+  server.on('checkExpectation', handle);
 
   const admin = createAdminServer({
     host: config.GATEWAY_HOST,
@@ -61,7 +64,7 @@ export function createGateway(
     adminPort: 0,
     async start() {
       gateway.adminPort = await admin.start();
-      gateway.port = await listen(server, config.GATEWAY_PORT, config.GATEWAY_HOST);
+      gateway.port = await listen(server, config.GATEWAY_PORT, config.GATEWAY_HOST, BACKLOG);
       log.info('gateway.listening', { port: gateway.port, adminPort: gateway.adminPort });
     },
     async stop(drainMs = config.DRAIN_MS) {

@@ -65,9 +65,9 @@ export function createAdminServer(options: {
   return { start: () => listen(server, port, host), stop: () => closeHttp(server, 1000) };
 }
 
-/** Resolves with the port that was bound; rejects if it is taken. */
-export async function listen(server: NetServer, port: number, host: string): Promise<number> {
-  await once(server.listen(port, host), 'listening');
+/** Resolves with the port that was bound; rejects if it is taken. At most `backlog` connections wait to be accepted (or what the kernel allows). */
+export async function listen(server: NetServer, port: number, host: string, backlog = 511): Promise<number> {
+  await once(server.listen({ port, host, backlog }), 'listening');
   return (server.address() as AddressInfo).port;
 }
 

@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
-import { Agent, request } from 'node:http';
 import { gzipSync } from 'node:zlib';
 import { eventually } from '../support/eventually.ts';
 import {
@@ -163,15 +162,6 @@ describe('the HTTP side of the gateway', () => {
     assert.equal((await impatient.post('connect-account', body)).status, 200);
   });
 
-  it('closes what is over its connection limit', async () => {
-    const narrow = await startGateway({ script, limits: { maxConnections: 2 } });
-    const kept = [connect(narrow.port), connect(narrow.port)];
-    await Promise.all(kept.map(({ socket }) => new Promise((resolve) => socket.once('connect', resolve))));
-    assert.equal(await connect(narrow.port).closed, '');
-    for (const { socket } of kept) socket.destroy();
-    await eventually(async () => assert.equal((await narrow.post('connect-account', body)).status, 200));
-  });
-
   it('R7 stays well under thousands of requests of rubbish, and asks the core nothing', async () => {
     const rubbish = (i: number): Promise<unknown> => {
       const { send, closed, socket } = connect(gateway.port);
@@ -189,23 +179,6 @@ describe('the HTTP side of the gateway', () => {
       await Promise.all(Array.from({ length: 50 }, (_, i) => rubbish(round * 50 + i)));
     assert.deepEqual(gateway.calls, []);
     await isWell();
-  });
-
-  it('keeps a good connection', async () => {
-    const ports = new Set<number | undefined>();
-    const agent = new Agent({ keepAlive: true, maxSockets: 1 });
-    for (let i = 0; i < 3; i++)
-      await new Promise<void>((resolve, reject) => {
-        const headers = { 'content-type': 'application/json', digest: digestOf(body), 'content-length': body.length };
-        const options = { method: 'POST', agent, headers };
-        const sent = request(`${gateway.url}/wix/v1/connect-account`, options, (response) => {
-          ports.add(response.socket.localPort);
-          response.resume().on('end', resolve);
-        });
-        sent.on('error', reject).end(body);
-      });
-    agent.destroy();
-    assert.equal(ports.size, 1);
   });
 
   it('logs one line for each call: ids, code, status and duration, and nothing of the body', async () => {
