@@ -5,16 +5,17 @@ import { sleep } from '../../proto/runtime/loop.ts';
 import { READERS } from '../kafka/read-topic.ts';
 import { eventually } from '../support/eventually.ts';
 import { type KafkaBroker, untilKafkaAnswers } from '../support/kafka-broker.ts';
+import type { Chance } from './chance.ts';
 import { isAlive } from './program.ts';
 import { type Instance, type ServicesApart, startServicesApart } from './services-apart.ts';
 import { createShoppers } from './shoppers.ts';
 import { ask } from './surroundings.ts';
 import { judge, print } from './verdict.ts';
 
-/** Between two faults. */
-const CALM_MS = 2_000;
+/** Between two faults, at least and at most. */
+const CALM_MS = [200, 3_800] as const;
 /** How long what is killed stays so. */
-const DOWN_MS = 1_500;
+const DOWN_MS = [200, 2_800] as const;
 /** Longer than the database leaves a publisher its lock without hearing of it. */
 const PUBLISHER_SLEEPS_MS = 6_000;
 /** Longer than a lease on a delivery. */
@@ -23,12 +24,12 @@ const DELIVERER_SLEEPS_MS = 35_000;
 const SETTLE_MS = 120_000;
 
 /** Each in turn; the round says whose turn it is of two. */
-function faultsOf(apart: ServicesApart): Readonly<Record<string, (round: number) => Promise<void>>> {
+function faultsOf(apart: ServicesApart, chance: Chance): Readonly<Record<string, (round: number) => Promise<void>>> {
   const { wix, services, engine, broker, databaseUrl } = apart;
   const of = (two: readonly Instance[], round: number) => two[round % 2] as Instance;
   const killed = async ({ program, again }: Instance) => {
     await program.kill();
-    await sleep(DOWN_MS);
+    await sleep(chance.ms(...DOWN_MS));
     await again();
   };
   return {
@@ -38,13 +39,13 @@ function faultsOf(apart: ServicesApart): Readonly<Record<string, (round: number)
     'engine killed': () => killed(engine),
     'PostgreSQL killed': async () => {
       await apart.killPostgres();
-      await sleep(DOWN_MS);
+      await sleep(chance.ms(...DOWN_MS));
       await apart.startPostgres();
     },
     'broker killed': async () => {
       writeFileSync(path.join(broker.dir, 'down'), '');
       signalBroker(broker, 'SIGKILL');
-      await sleep(DOWN_MS);
+      await sleep(chance.ms(...DOWN_MS));
       rmSync(path.join(broker.dir, 'down'));
       await untilKafkaAnswers(broker.address);
     },
@@ -123,21 +124,23 @@ async function disorder({ env, databaseUrl }: ServicesApart): Promise<string[]> 
 }
 
 /** Runs for so many seconds, and for one round of all faults at least. Answers whether all was well. */
-export async function soakApart(folder: string, seconds: number, inFlight: number): Promise<boolean> {
+export async function soakApart(folder: string, seconds: number, inFlight: number, chance: Chance): Promise<boolean> {
   // A gateway gives up a core that sleeps, as quickly as everything here.
   const apart = await startServicesApart(folder, { CORE_DEADLINE_MS: '2000' });
   const { wix, books, databaseUrl, services, engine } = apart;
   try {
     const shoppers = createShoppers(wix, await apart.connect());
-    const faults = Object.entries(faultsOf(apart));
+    const faults = Object.entries(faultsOf(apart, chance));
+    let round: typeof faults = [];
     const end = Date.now() + seconds * 1000;
     let isOver = false;
     const problems: string[] = [];
     const note = ({ message }: Error) => void problems.push(message);
     const shopping = shoppers.shop({ inFlight, more: () => !isOver }).catch(note);
     for (let i = 0; i < faults.length || Date.now() < end; i++) {
-      await sleep(CALM_MS);
-      const [name, fault] = faults[i % faults.length]!;
+      await sleep(chance.ms(...CALM_MS));
+      if (round.length === 0) round = chance.shuffled(faults);
+      const [name, fault] = round.pop()!;
       const before = shoppers.done;
       const begun = Date.now();
       await fault(Math.floor(i / faults.length)).catch((error: Error) => note(new Error(`${name}: ${error.message}`)));

@@ -2,6 +2,7 @@ import path from 'node:path';
 import { sleep } from '../../proto/runtime/loop.ts';
 import { openBooks } from '../engine/books.ts';
 import type { Wix } from '../wix/wix.ts';
+import type { Chance } from './chance.ts';
 import { type EngineProcess, startEngine } from './engine-process.ts';
 import { endPostgres, endPrograms, type Program } from './program.ts';
 import { createShoppers } from './shoppers.ts';
@@ -15,10 +16,10 @@ import {
 } from './surroundings.ts';
 import { judge, print } from './verdict.ts';
 
-/** Between two faults. */
-const CALM_MS = 2_000;
+/** Between two faults, at least and at most. */
+const CALM_MS = [200, 3_800] as const;
 /** How long what is stopped or broken stays so. */
-const TROUBLE_MS = 1_500;
+const TROUBLE_MS = [200, 2_800] as const;
 /** In which all must be settled when the trouble is over. */
 const SETTLE_MS = 60_000;
 
@@ -29,7 +30,7 @@ interface Scene extends Surroundings {
   engineProcess: EngineProcess;
 }
 
-function faultsOf(scene: Scene): Readonly<Record<string, () => Promise<void>>> {
+function faultsOf(scene: Scene, chance: Chance): Readonly<Record<string, () => Promise<void>>> {
   const { wix, dataDir, env } = scene;
   const restart = async () => {
     scene.connector = await startConnector(env);
@@ -37,12 +38,12 @@ function faultsOf(scene: Scene): Readonly<Record<string, () => Promise<void>>> {
   };
   const stopped = async (program: Program) => {
     program.signal('SIGSTOP');
-    await sleep(TROUBLE_MS);
+    await sleep(chance.ms(...TROUBLE_MS));
     program.signal('SIGCONT');
   };
   const broken = async (failure: Parameters<Wix['fail']>[0]) => {
     const heal = wix.fail(failure);
-    await sleep(TROUBLE_MS);
+    await sleep(chance.ms(...TROUBLE_MS));
     heal();
   };
   return {
@@ -56,13 +57,13 @@ function faultsOf(scene: Scene): Readonly<Record<string, () => Promise<void>>> {
     },
     'PostgreSQL killed, then the connector': async () => {
       await endPostgres(dataDir, 'SIGKILL');
-      await sleep(TROUBLE_MS);
+      await sleep(chance.ms(...TROUBLE_MS));
       await scene.connector.kill();
       await restart();
     },
     'engine killed': async () => {
       await scene.engineProcess.kill();
-      await sleep(TROUBLE_MS);
+      await sleep(chance.ms(...TROUBLE_MS));
       scene.engineProcess = await scene.engineProcess.again();
     },
     'connector asleep': () => stopped(scene.connector),
@@ -74,7 +75,7 @@ function faultsOf(scene: Scene): Readonly<Record<string, () => Promise<void>>> {
 }
 
 /** Answers whether all was well. */
-export async function soak(folder: string, seconds: number, inFlight: number): Promise<boolean> {
+export async function soak(folder: string, seconds: number, inFlight: number, chance: Chance): Promise<boolean> {
   const stage = await openSurroundings();
   const dataDir = path.join(folder, 'data');
   const books = path.join(folder, 'engine');
@@ -83,17 +84,19 @@ export async function soak(folder: string, seconds: number, inFlight: number): P
     const env = { ...stage.env, DATA_DIR: dataDir, PROCESSOR_URL: engineProcess.url };
     const scene: Scene = { ...stage, env, dataDir, engineProcess, connector: await startConnector(env) };
     const shoppers = createShoppers(stage.wix, await connectMerchant(stage.wix, scene.connector.url));
-    const faults = Object.entries(faultsOf(scene));
+    const faults = Object.entries(faultsOf(scene, chance));
     const counts = new Map(faults.map(([name]) => [name, 0]));
+    let round: typeof faults = [];
 
     const end = Date.now() + seconds * 1000;
     const shopping = shoppers.shop({ inFlight, more: () => Date.now() < end }).then(
       () => undefined,
       (error: Error) => error,
     );
-    for (let i = 0; Date.now() < end; i++) {
-      await sleep(CALM_MS);
-      const [name, fault] = faults[i % faults.length]!;
+    while (Date.now() < end) {
+      if (round.length === 0) round = chance.shuffled(faults);
+      await sleep(chance.ms(...CALM_MS));
+      const [name, fault] = round.pop()!;
       await fault();
       counts.set(name, (counts.get(name) ?? 0) + 1);
     }
