@@ -6,10 +6,12 @@ import { Readable } from 'node:stream';
 import { parseArgs, styleText } from 'node:util';
 import { hideTimerWarnings } from '../proto/runtime/kafka.ts';
 import { CONTROL_PORT, type Line, runDemo, type Summary } from './control.ts';
+import { endAll } from './faults/program.ts';
 import { startServicesApart } from './faults/services-apart.ts';
 import type { Verdict } from './flows.ts';
 import { startPlayground } from './playground.ts';
 import { startKafkaBroker, untilKafkaAnswers } from './support/kafka-broker.ts';
+import { onSignal } from './support/on-signal.ts';
 
 const HELP = `Drives every flow of card payments as Wix would, and holds each against the contract.
 
@@ -67,19 +69,20 @@ async function demo(data: string, overKafka: boolean): Promise<number> {
     CORE_HTTP_PORT: '0',
     RELAY_PORT: '0',
   };
-  const playground = await startPlayground({ data, env: { ...free, ...kafka?.env } });
-  try {
-    return await print(runDemo(playground));
-  } finally {
-    await playground.stop();
+  const starting = startPlayground({ data, env: { ...free, ...kafka?.env } });
+  const stop = async () => {
+    await (await starting).stop();
     kafka?.stop();
-  }
+  };
+  onSignal(stop);
+  return await print(runDemo(await starting)).finally(stop);
 }
 
 async function demoApart(): Promise<number> {
   const folder = mkdtempSync(path.join(tmpdir(), 'demo-'));
   chmodSync(folder, 0o755);
   try {
+    onSignal(() => endAll(folder));
     const apart = await startServicesApart(folder);
     const { wix, books } = apart;
     const stage = {

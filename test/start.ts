@@ -18,12 +18,24 @@ const { values } = parseArgs({
   options: { data: { type: 'string', default: './.data' }, help: { type: 'boolean', short: 'h' } },
 });
 
-async function start(data: string): Promise<void> {
+async function startAll(data: string) {
   const playground = await startPlayground({ data, wixPort: Number(process.env.WIX_PORT || 8090) });
   const control = await serveControl(playground).catch(async (error) => {
     await playground.stop();
     throw error;
   });
+  return { playground, stop: () => control.stop().then(playground.stop) };
+}
+
+async function start(data: string): Promise<void> {
+  const starting = startAll(data);
+  let stopping: Promise<void> | undefined;
+  for (const signal of ['SIGINT', 'SIGTERM'] as const)
+    process.on(signal, () => {
+      // What failed to start has said so.
+      stopping ??= starting.then(({ stop }) => stop()).catch(() => undefined);
+    });
+  const { playground } = await starting;
   const { wix, gatewayUrl, env } = playground;
   console.log(`
 Ready after ${process.uptime().toFixed(1)} s. No money moves here.
@@ -39,11 +51,6 @@ Try next
   curl -s http://127.0.0.1:${CONTROL_PORT}/status     what Wix heard, what the engine charged
   kill -9 ${process.pid}, and npm start again          nothing is lost, nothing is charged twice
 `);
-  let stopping: Promise<void> | undefined;
-  for (const signal of ['SIGINT', 'SIGTERM'] as const)
-    process.on(signal, () => {
-      stopping ??= control.stop().then(playground.stop);
-    });
   const left = wix.untold.length;
   if (left === 0) return;
   console.log(`${left} outcomes of the last run are still to be told...`);

@@ -3,9 +3,10 @@ import { availableParallelism, tmpdir } from 'node:os';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
 import { sleep } from '../../proto/runtime/loop.ts';
-import { endPostgres, freePort } from '../faults/program.ts';
+import { endAll, endPostgres, freePort } from '../faults/program.ts';
 import { startService, startServicesApart } from '../faults/services-apart.ts';
 import { connectMerchant } from '../faults/surroundings.ts';
+import { onSignal } from '../support/on-signal.ts';
 import type { Merchant, Wix } from '../wix/wix.ts';
 
 // How long after the gateway's answer Wix is told, over Kafka between processes and within one process.
@@ -113,6 +114,7 @@ if (values.help) process.stdout.write(HELP);
 else {
   const folder = mkdtempSync(path.join(tmpdir(), 'latency-'));
   chmodSync(folder, 0o755);
+  onSignal(() => endAll(folder));
   try {
     await compare(folder, Number(values.rate), Number(values.seconds));
   } finally {

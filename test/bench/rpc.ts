@@ -53,6 +53,7 @@ interface Ports {
 
 /** The child process: every server at once, of which only the one that is asked works. */
 async function serve(): Promise<void> {
+  process.once('disconnect', () => process.exit());
   const adapter = connectNode.connectNodeAdapter({ routes });
   const raw = new grpc.Server();
   raw.addService({ get: definitionOf(GET) }, {
@@ -66,7 +67,6 @@ async function serve(): Promise<void> {
     ours: await createGrpcServer({ host: HOST, port: 0, routes, log: createLog('bench', 'error') }).start(),
   };
   process.send?.(ports);
-  process.once('disconnect', () => process.exit());
 }
 
 type Call = () => Promise<unknown>;

@@ -3,7 +3,9 @@ import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
+import { onSignal } from '../support/on-signal.ts';
 import { createChance } from './chance.ts';
+import { endAll } from './program.ts';
 import { soak } from './soak.ts';
 import { soakApart } from './soak-apart.ts';
 
@@ -35,6 +37,7 @@ const { values } = parseArgs({
 async function main(): Promise<void> {
   const folder = mkdtempSync(path.join(tmpdir(), 'soak-'));
   chmodSync(folder, 0o755);
+  onSignal(() => endAll(folder));
   try {
     const inFlight = Number(values['in-flight']);
     const seconds = Number(values.seconds ?? (values.apart ? '90' : '60'));

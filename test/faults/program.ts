@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, globSync, readFileSync, rmSync } from 'node:fs';
 import net from 'node:net';
 import path from 'node:path';
 import { eventually } from '../support/eventually.ts';
@@ -125,6 +125,13 @@ export async function endPostgres(dataDir: string, signal: NodeJS.Signals = 'SIG
   if (pid === undefined || !isAlive(pid)) return;
   process.kill(pid, signal);
   await eventually(() => assert.ok(!isAlive(pid), 'PostgreSQL still runs'));
+}
+
+/** Ends every program and every embedded PostgreSQL whose data is in a folder of this one, and removes the folder. */
+export async function endAll(folder: string): Promise<void> {
+  await endPrograms();
+  for (const cluster of globSync(`${folder}/*/cluster`)) await endPostgres(path.dirname(cluster), 'SIGINT');
+  rmSync(folder, { recursive: true, force: true, maxRetries: 5 });
 }
 
 export async function freePort(): Promise<string> {

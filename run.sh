@@ -1,0 +1,14 @@
+#!/bin/sh
+# Runs a program of this repository in place of the shell that npm starts, so that it hears SIGTERM and Ctrl-C itself:
+#   exec sh run.sh [flag of node ...] FILE [argument ...]
+version=$(node --version 2>/dev/null) || version='one that does not run here'
+case $version in
+v2[4-9].* | v[3-9][0-9].*) ;;
+*)
+  echo "This needs Node 24 or newer, and node is $version: npm ci --include=optional brings it on Linux (x64, arm64); elsewhere install it." >&2
+  exit 1
+  ;;
+esac
+# Memory holds card numbers: no file of it after a crash, and no debugger at a signal.
+ulimit -c 0
+exec node --disable-sigusr1 "$@"
