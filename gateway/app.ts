@@ -48,7 +48,7 @@ export function createApp(deps: { verify: VerifyWixSignature; readBody: ReadBody
     ctx.state.isSigned = true;
     if (ctx.get('Content-Encoding')) throw new Unanswered(415, 'encoded body');
     if (!ctx.is('application/json')) throw new Unanswered(415, 'not application/json');
-    const body = await deps.readBody(ctx.req, ctx.res);
+    const body = await deps.readBody(ctx.req, ctx.res, signature.hash);
     signature.vouchFor(body);
     const json = parseWixJson(body);
     if (!json) throw new Unanswered(400, 'not a JSON object');

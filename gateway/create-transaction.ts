@@ -92,8 +92,10 @@ const description = {
   totalAmount: amount,
   currency: id,
   items: z
-    .array(harmless(item))
-    .transform((items) => items.filter((line) => line !== undefined).slice(0, ITEMS_MAX))
+    .array(z.unknown())
+    .transform((items) => items.slice(0, ITEMS_MAX))
+    .pipe(z.array(harmless(item)))
+    .transform((items) => items.filter((line) => line !== undefined))
     .catch([]),
   charges: harmless(z.object({ tax: harmlessNumber, shipping: harmlessNumber, discount: harmlessNumber })),
   billingAddress: harmless(address),

@@ -5,17 +5,22 @@ import { Unanswered } from './wix-answer.ts';
 
 const PREFIX = 'JWT=';
 const SKEW_S = 5;
+/** Wix's tokens live for two minutes. Whatever is signed may be sent again until it expires, so that is soon. */
+const LIFE_S_MAX = 600;
 const RSA_BITS_MIN = 2048;
 
 /** Checks the Digest header; the body's hash that it vouches for is checked once the body has been read. */
-export type VerifyWixSignature = (header: string) => Promise<{ vouchFor(body: Uint8Array): void }>;
+export type VerifyWixSignature = (
+  header: string,
+) => Promise<{ readonly hash: string; vouchFor(body: Uint8Array): void }>;
 
 /** Only `data.SHA256` is known as a hash (contract 3.4). jose itself wants `iat` and `nbf` to be numbers where they are present. */
 const claims = z.object({ data: z.strictObject({ SHA256: z.string().regex(/^[0-9a-f]{64}$/i) }) });
 
 /**
  * Verifies the signature of contract 3 in two steps, so that nobody unsigned costs a body (R7): RS256 under one of the keys and an
- * `exp` that has not passed, from the header alone; then the hash, over the bytes as they came. Both throw an Unanswered with 401.
+ * `exp` that has not passed and is not far away, from the header alone; then the hash, over the bytes as they came. Both throw an
+ * Unanswered with 401.
  */
 export function createSignatureVerifier(keys: readonly KeyObject[], now = () => new Date()): VerifyWixSignature {
   return async (header) => {
@@ -27,10 +32,14 @@ export function createSignatureVerifier(keys: readonly KeyObject[], now = () => 
         throw new Unanswered(401, errors.map(({ code }) => code).join(', '));
       },
     );
+    const nowS = now().getTime() / 1000;
+    const { exp = nowS, iat = nowS } = payload;
+    if (exp - Math.min(iat, nowS) > LIFE_S_MAX) throw new Unanswered(401, 'exp is too far away');
     const { data } = claims.safeParse(payload);
     if (!data) throw new Unanswered(401, 'no SHA256 claim');
     const expected = Buffer.from(data.data.SHA256, 'hex');
     return {
+      hash: expected.toString('hex'),
       vouchFor(body) {
         if (!timingSafeEqual(createHash('sha256').update(body).digest(), expected))
           throw new Unanswered(401, 'the body is not the one that was signed');

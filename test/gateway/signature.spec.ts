@@ -115,6 +115,15 @@ describe('the signature of Wix', () => {
   });
 
   it('refuses a token that has expired', () => refuses(`JWT=${tokenOf({ ...good, exp: good.iat - 6 })}`));
+  it('accepts a token that lives for ten minutes', () => accepts(`JWT=${tokenOf({ ...good, exp: good.iat + 600 })}`));
+  it('refuses a token that lives longer, so that nothing recorded can be sent again for long', async () => {
+    for (const exp of [good.iat + 700, good.iat + 86_400, 2 ** 53, Number.MAX_VALUE]) {
+      await refuses(`JWT=${tokenOf({ ...good, exp })}`);
+      await refuses(`JWT=${tokenOf({ data: good.data, exp })}`);
+    }
+    await refuses(`JWT=${tokenOf({ ...good, iat: good.iat - 86_400 })}`);
+    await refuses(`JWT=${tokenOf({ ...good, iat: good.iat + 86_400, exp: good.iat + 86_500 })}`);
+  });
   it('refuses a token without exp', () => refuses(`JWT=${tokenOf({ data: good.data, iat: good.iat })}`));
   it('refuses exp and iat that are no numbers', async () => {
     await refuses(`JWT=${tokenOf({ ...good, exp: String(good.exp) })}`);

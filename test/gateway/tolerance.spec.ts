@@ -81,6 +81,13 @@ describe('a create, read with tolerance for', () => {
     assert.partialDeepStrictEqual(details.method, { case: 'redirect', value: { issuerBank: '' } });
   });
 
+  it('the first thousand lines of an order, whatever they are, and none after them', async () => {
+    const { details } = await accepted((body) => {
+      body.order.description.items = [...Array(400).fill('no line'), ...Array(5_000).fill({ name: 'bowl' })];
+    });
+    assert.equal(details.items.length, 600);
+  });
+
   it('method names in any case, and passes them on in the spelling of Wix', async () => {
     for (const [sent, name] of [
       ['CREDITCARD', 'creditCard'],

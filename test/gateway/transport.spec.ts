@@ -132,6 +132,51 @@ describe('the HTTP side of the gateway', () => {
     });
   });
 
+  it('R7 lets nobody fill the memory with one recorded signature: who else is signed is answered', async () => {
+    const head = headOf('connect-account', { Digest: digestOf(body), 'Content-Length': String(MIB) });
+    const almost = 'x'.repeat(MIB - 1);
+    let refused = 0;
+    const slow = Array.from({ length: 64 }, () => {
+      const opened = connect(gateway.port);
+      opened.send(head + almost);
+      void opened.closed.then((text) => {
+        refused += Number(text.startsWith('HTTP/1.1 503 '));
+      });
+      return opened;
+    });
+    await eventually(() => assert.equal(refused, 62));
+    assert.equal((await gateway.post('connect-account', bodyOf(MIB))).status, 200);
+    for (const { socket } of slow) socket.destroy();
+  });
+
+  it('R7 lets nobody take all connections with one recorded signature', async () => {
+    const half = `${headOf('connect-account', { Digest: digestOf(body), 'Content-Length': String(body.length) })}{`;
+    let refused = 0;
+    const slow = Array.from({ length: 80 }, () => {
+      const opened = connect(gateway.port);
+      opened.send(half);
+      void opened.closed.then((text) => {
+        refused += Number(text.startsWith('HTTP/1.1 503 '));
+      });
+      return opened;
+    });
+    await eventually(() => assert.equal(refused, 16));
+    for (const { socket } of slow) socket.destroy();
+    await eventually(async () => assert.equal((await gateway.post('connect-account', body)).status, 200));
+  });
+
+  it('R7 answers 400 to more values, or deeper nested ones, than any order has, and takes what a large one has', async () => {
+    const order = (items: string) => `{"wixMerchantId":"m","credentials":{},"items":${items}}`;
+    const many = (count: number, item: string) => `[${Array(count).fill(item).join(',')}]`;
+    const nested = (depth: number) => '['.repeat(depth) + ']'.repeat(depth);
+    const text = JSON.stringify('[{,}]\\"'.repeat(60_000));
+    for (const items of [many(300_000, '{}'), many(60_000, '1'), many(120_000, '""'), nested(64), nested(400_000)])
+      assert.equal((await gateway.post('connect-account', order(items))).status, 400);
+    assert.deepEqual(gateway.calls, []);
+    for (const items of [many(5_000, '{"a":1,"b":"x","c":[2]}'), nested(63), text])
+      assert.equal((await gateway.post('connect-account', order(items))).status, 200);
+  });
+
   it('refuses headers of more than 16 KiB', async () => {
     const { send, closed } = connect(gateway.port);
     send(headOf('connect-account', { Digest: `JWT=${'x'.repeat(17_000)}`, 'Content-Length': '2' }));
