@@ -33,6 +33,7 @@ export function createApp(deps: { verify: VerifyWixSignature; readBody: ReadBody
   const router = new Router({ prefix: '/wix/v1', strict: true });
   for (const [name, call] of Object.entries(CALLS)) router.all(`/${name}`, (ctx) => answerCall(ctx, name, call));
   app.use(logAndRefuse);
+  app.use(demandPath);
   app.use(router.routes());
   app.use(() => {
     throw new Unanswered(404, 'no such path');
@@ -75,6 +76,16 @@ export function createApp(deps: { verify: VerifyWixSignature; readBody: ReadBody
     deps.log[level](`wix.${call.replaceAll('-', '_')}`, fields);
     durations.observe({ call, status: String(ctx.status) }, seconds);
   }
+}
+
+/** Koa throws for a target that is no URL as it first reads its path. */
+function demandPath(ctx: Context, next: Next): Promise<void> {
+  try {
+    void ctx.path;
+  } catch {
+    throw new Unanswered(400, 'no path');
+  }
+  return next();
 }
 
 /** Nobody who is not signed keeps a connection, and nobody whose body was not read (R7). */

@@ -6,14 +6,25 @@ type NodeHandler = ReturnType<typeof connectNodeAdapter>;
 
 /**
  * Answers RPCs on a plain HTTP server: JSON for curl, the Connect protocol and gRPC-Web. Of a method that has no path here nothing but
- * the headers is read; like every other path it is 404, which Connect clients know as UNIMPLEMENTED.
+ * the headers is read; like every other path it is 404, which Connect clients know as UNIMPLEMENTED. What makes no URL with its Host is
+ * 400.
  */
 export function createRpcHandler(options: {
   routes: (router: ConnectRouter) => void;
   interceptors: Interceptor[];
 }): NodeHandler {
   // gRPC itself needs HTTP/2; it has a port of its own.
-  return connectNodeAdapter({ ...options, ...MESSAGE_LIMITS, grpc: false, fallback: refuse(404, 'unimplemented') });
+  const handle = connectNodeAdapter({
+    ...options,
+    ...MESSAGE_LIMITS,
+    grpc: false,
+    fallback: refuse(404, 'unimplemented'),
+  });
+  const malformed = refuse(400, 'invalid_argument');
+  return (request, response) => {
+    const isUrl = URL.canParse(request.url ?? '', `http://${request.headers.host ?? ''}`);
+    return (isUrl ? handle : malformed)(request, response);
+  };
 }
 
 /** Answers every RPC with one code of the Connect protocol, and reads none. */

@@ -53,6 +53,27 @@ describe('the HTTP side of the gateway', () => {
       assert.equal((await fetch(gateway.url + path, { method: 'POST' })).status, 404, path);
   });
 
+  it('answers garbage in the place of a path or a host like any other call, or 400, and logs no error', async () => {
+    gateway.log.lines.splice(0);
+    for (const [target, host, status] of [
+      ['http://[', 'a', 400],
+      ['http://%ff@a/', 'a', 400],
+      ['http://a\\b@[/wix/v1/connect-account', '[', 400],
+      ['//[', '[', 404],
+      ['*', '[', 404],
+      ['/wix/v1/%ff%', '[::1', 404],
+      ['/wix/v1/sale', '', 404],
+      ['/wix/v1/connect-account', '[', 401],
+      ['/wix/v1/connect-account?%=%ff[', 'a b@c:99999999', 401],
+      ['http://a/wix/v1/connect-account', '[', 401],
+    ] as const) {
+      const { send, closed } = connect(gateway.port);
+      send(`POST ${target} HTTP/1.1\r\nHost: ${host}\r\nContent-Length: 0\r\n\r\n`);
+      assert.match(await closed, new RegExp(`^HTTP/1\\.1 ${status} `), `${target} ${host}`);
+    }
+    assert.ok(gateway.log.lines.every(({ level }) => level === 'warn'));
+  });
+
   it('R7 answers 415 to an encoded body and to other media types, and does not read them', async () => {
     const encoded = await gateway.post('connect-account', gzipSync(body), { 'content-encoding': 'gzip' });
     assert.equal(encoded.status, 415);

@@ -81,6 +81,30 @@ describe('the HTTP port of the core', () => {
     assert.match(await closed, /^HTTP\/1\.1 404 [\s\S]*"unimplemented"/);
   });
 
+  it('answers 400 to garbage in the place of a URL or a host, and logs no error', async () => {
+    core.log.lines.splice(0);
+    for (const [target, host] of [
+      [`${SERVICE}/GetTransaction`, 'Host: ['],
+      [`${SERVICE}/GetTransaction`, 'Host: [::1'],
+      [`${SERVICE}/GetTransaction`, 'Host: '],
+      [`${SERVICE}/GetTransaction`, 'Host: a b'],
+      [`${SERVICE}/GetTransaction`, 'Host: a:99999999'],
+      [`${SERVICE}/CreateTransaction`, 'Host: ['],
+      ['/', 'Host: a%'],
+      ['http://[', 'Host: a'],
+      ['//[', 'Host: a'],
+      [`${SERVICE}/GetTransaction`, 'X-Host: none'],
+    ])
+      for (const version of ['1.1', '1.0']) {
+        const { send, closed } = connect(core.httpPort);
+        const more = `Content-Type: application/json\r\nAuthorization: Bearer ${tokenOf('reader')}\r\nContent-Length: 2`;
+        send(`POST ${target} HTTP/${version}\r\n${host}\r\n${more}\r\n\r\n{}`);
+        assert.match(await closed, /^HTTP\/1\.1 400 /, `${target} ${host}`);
+      }
+    assert.deepEqual(core.log.lines, []);
+    assert.equal((await post('ListTransactions', '{}')).status, 200);
+  });
+
   it('R33 serves health and metrics to anybody, and nothing else', async () => {
     for (const [path, status] of [
       ['/health/live', 200],
