@@ -106,9 +106,20 @@ describe('ListTransactions', () => {
       token('2026-11-24 11:00:00+00'),
       token(`yesterday|${randomUUID()}`),
       token(`2026-13-45 11:00:00+00|${randomUUID()}`),
+      token(`2026-02-31 11:00:00+00|${randomUUID()}`),
+      token(`2026-11-24 25:00:00+00|${randomUUID()}`),
+      token(`2026-11-24 11:00:00+99|${randomUUID()}`),
+      token(`0000-11-24 11:00:00+00|${randomUUID()}`),
       token("2026-11-24 11:00:00+00|' or true"),
     ])
       await assertFails(desk.listTransactions(request), Code.InvalidArgument, 'INVALID_ARGUMENT');
+    for (const value of ['', 'nul \0', 'x'.repeat(201)])
+      await assertFails(
+        desk.getTransaction({ key: { case: 'externalId', value } }),
+        Code.InvalidArgument,
+        'INVALID_ARGUMENT',
+      );
+    assert.ok(test.log.lines.every(({ level }) => level !== 'error'));
   });
 
   it('reads an index for every filter, not all payments', async () => {
