@@ -12,9 +12,10 @@ import { startBudget } from './calls.ts';
 import type { Core } from './context.ts';
 import * as convert from './convert.ts';
 import { isCurrency } from './currencies.ts';
+import { readFields } from './fields.ts';
 import { accountId } from './ids.ts';
 import { keepCredentials, withExtras } from './merchant-credentials.ts';
-import { bounded } from './outcome.ts';
+import { texts } from './outcome.ts';
 import { ask } from './processor.ts';
 import { legalReason } from './reason.ts';
 import { upsertMerchantAccount } from './store/merchant-accounts.ts';
@@ -45,16 +46,17 @@ export async function connectMerchantAccount(
   );
   if (answer instanceof ConnectError || answer.result.case === undefined) return refuse(UNANSWERED);
   if (answer.result.case === 'refusal') {
-    const { reason, errorCode, message } = answer.result.value;
-    const legal = legalReason('connect', reason, bounded(errorCode, 50));
-    return refuse({ ...legal, message: bounded(message, 300) || 'The account was refused' });
+    const { errorCode, message } = texts(readFields(), answer.result.value);
+    const legal = legalReason('connect', answer.result.value.reason, errorCode);
+    return refuse({ ...legal, message: message || 'The account was refused' });
   }
-  const verified = answer.result.value;
-  const kept = withExtras(credentials, verified.extraCredentials);
-  if (!isUsable(verified) || !areTakenBack(kept)) {
-    core.log.alert('processor_answer_unreadable', { method: 'verify_account' });
+  const { lost, isUsable, ...verified } = readAccount(answer.result.value);
+  const kept = withExtras(credentials, answer.result.value.extraCredentials);
+  if (!isUsable || !areTakenBack(kept)) {
+    core.log.alert('processor_answer_unreadable', { method: 'verify_account', fields: lost });
     return refuse(UNANSWERED);
   }
+  if (lost.length > 0) core.log.alert('processor_answer_unreadable', { method: 'verify_account', fields: lost });
   const { currency } = request;
   if (currency !== '' && !takes(verified, currency))
     return refuse({
@@ -68,7 +70,7 @@ export async function connectMerchantAccount(
       id: accountId(request.externalMerchantId, verified.accountReference),
       externalMerchantId: request.externalMerchantId,
       accountReference: verified.accountReference,
-      name: bounded(verified.name, 200) || verified.accountReference,
+      name: verified.name,
       currencies: verified.currencies,
     });
     await keepCredentials(core, tx, upserted, kept, mode);
@@ -103,10 +105,20 @@ function refuse(refusal: Refusal): ConnectMerchantAccountResponse {
   return create(ConnectMerchantAccountResponseSchema, { refusal });
 }
 
-function isUsable({ accountReference, currencies }: VerifiedAccount): boolean {
-  return accountReference.length >= 1 && accountReference.length <= 200 && currencies.length <= 300;
+/** What the rows can hold of it (R47). It is no use without its own reference as the engine gave it, or with no currency left. */
+function readAccount(account: VerifiedAccount) {
+  const fields = readFields();
+  const accountReference = fields.reference('account_reference', account.accountReference, 200);
+  const currencies = account.currencies.filter((currency) => /^[A-Z]{3}$/.test(currency)).slice(0, 300);
+  if (currencies.length < account.currencies.length) fields.lose('currencies');
+  const isUsable =
+    accountReference !== '' &&
+    accountReference === account.accountReference &&
+    (currencies.length > 0 || account.currencies.length === 0);
+  const name = fields.text('name', account.name, 200) || accountReference;
+  return { accountReference, name, currencies, isUsable, lost: fields.lost };
 }
 
-function takes(account: VerifiedAccount, currency: string): boolean {
+function takes(account: Pick<VerifiedAccount, 'currencies'>, currency: string): boolean {
   return isCurrency(currency) && (account.currencies.length === 0 || account.currencies.includes(currency));
 }

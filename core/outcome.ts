@@ -1,14 +1,21 @@
-import { timestampDate } from '@bufbuild/protobuf/wkt';
-import type { Approved, CredentialsOnFile, Outcome } from '../proto/gen/payments/v1/outcome_pb.js';
+import { toBinary } from '@bufbuild/protobuf';
+import {
+  type Approved,
+  type CardDetails,
+  type CredentialsOnFile,
+  CredentialsOnFileSchema,
+  type Outcome,
+  OutcomeSchema,
+} from '../proto/gen/payments/v1/outcome_pb.js';
 import { Reason } from '../proto/gen/payments/v1/reason_pb.js';
-import { cut, scrub } from '../proto/runtime/redact.ts';
+import { type Fields, readFields } from './fields.ts';
 import type { Operation } from './operation.ts';
 import { isPending, legalReason } from './reason.ts';
-import type { Refusal, Trigger } from './transaction.ts';
+import type { Refusal, Transaction, Trigger } from './transaction.ts';
 
 // What the processor's words mean (R18), made into triggers of the tables. Nothing here does I/O.
 
-/** What was learned of an operation, bounded, its texts scrubbed (R20). */
+/** What was learned of an operation: the rows can hold all of it (R47), its texts are scrubbed (R20). */
 export interface Said {
   readonly trigger: Trigger;
   /** Minor units approved. */
@@ -18,13 +25,15 @@ export interface Said {
   readonly authorizationCode?: string;
   readonly networkTransactionId?: string;
   readonly acquirerReference?: string;
-  readonly processedAt?: Date;
-  readonly expiresAt?: Date;
+  readonly processedAt?: Date | undefined;
+  readonly expiresAt?: Date | undefined;
   readonly redirectUrl?: string;
-  readonly card?: { readonly scheme: string; readonly bin: string; readonly lastFour: string };
-  readonly credentialsOnFile?: CredentialsOnFile;
+  readonly card?: { readonly scheme: string; readonly bin: string; readonly lastFour: string } | undefined;
+  readonly credentialsOnFile?: CredentialsOnFile | undefined;
   /** It speaks of one send alone: once reconciliation has asked, and may have sent again, it says nothing (R18). */
   readonly unlessAsked?: boolean;
+  /** Proto names of the fields of which something had to go, such as approved.processed_at; absent if nothing had to. */
+  readonly lost?: readonly string[];
 }
 
 export const UNKNOWN: Said = { trigger: 'unknown' };
@@ -37,56 +46,76 @@ export function notDone(operation: Operation, errorCode: string, message: string
 /** R8: the code of what certainly did not happen. */
 function failure(operation: Operation, errorCode: string, message: string): Refusal {
   const reason = operation.kind === 'refund' ? Reason.REFUND_TECHNICAL_ERROR : Reason.PROVIDER_TECHNICAL_ERROR;
-  return { reason, errorCode: short(errorCode) || 'NOT_PROCESSED', message: long(message) || 'It was not processed' };
+  return { reason, errorCode: errorCode || 'NOT_PROCESSED', message: message || 'It was not processed' };
 }
 
-/** Reads an outcome that the processor gave for this operation, asked for in this currency. Never throws. */
-export function readOutcome(operation: Operation, currency: string, outcome: Outcome | undefined): Said {
-  switch (outcome?.kind.case) {
+/** Reads an outcome that the processor gave for this operation of this payment. Never throws. */
+export function readOutcome(
+  payment: Pick<Transaction, 'currency'>,
+  operation: Operation,
+  outcome: Outcome | undefined,
+): Said {
+  const kind = outcome?.kind;
+  if (!kind?.case) return UNKNOWN;
+  const fields = readFields();
+  const said = read(payment, operation, kind, fields);
+  const { name } = OutcomeSchema.field[kind.case];
+  return fields.lost.length > 0 ? { ...said, lost: fields.lost.map((field) => `${name}.${field}`) } : said;
+}
+
+function read(
+  { currency }: Pick<Transaction, 'currency'>,
+  operation: Operation,
+  kind: Outcome['kind'],
+  fields: Fields,
+): Said {
+  switch (kind.case) {
     case 'approved':
-      return readApproved(operation, currency, outcome.kind.value);
+      return readApproved(operation, currency, kind.value, fields);
     case 'declined': {
-      const { reason, errorCode, message, processorReference, processedAt } = outcome.kind.value;
-      const legal = legalReason(operation.kind, reason, short(errorCode));
+      const { reason, processorReference, processedAt } = kind.value;
+      const { errorCode, message } = texts(fields, kind.value);
+      const legal = legalReason(operation.kind, reason, errorCode);
       return {
         trigger: 'declined',
-        refusal: { ...legal, message: long(message) || (legal.errorCode ? 'Declined by the processor' : '') },
-        processorReference: cut(processorReference, 200),
-        ...(processedAt && { processedAt: timestampDate(processedAt) }),
+        refusal: { ...legal, message: message || (legal.errorCode ? 'Declined by the processor' : '') },
+        processorReference: fields.reference('processor_reference', processorReference, 200),
+        processedAt: fields.time('processed_at', processedAt),
       };
     }
     case 'pending': {
-      const { reason, expiresAt, processorReference } = outcome.kind.value;
+      const { reason, expiresAt, processorReference } = kind.value;
       return {
         trigger: 'pending',
         refusal: { reason: isPending(reason) ? reason : Reason.PENDING_GENERAL, errorCode: '', message: '' },
-        processorReference: cut(processorReference, 200),
-        ...(expiresAt && { expiresAt: timestampDate(expiresAt) }),
+        processorReference: fields.reference('processor_reference', processorReference, 200),
+        expiresAt: fields.time('expires_at', expiresAt),
       };
     }
     case 'buyerAction': {
-      const { url, expiresAt, processorReference } = outcome.kind.value;
-      if (!isPage(url)) return UNKNOWN;
+      const { url, expiresAt, processorReference } = kind.value;
+      const redirectUrl = pageOf(url);
+      if (redirectUrl === undefined) fields.lose('url');
+      if (redirectUrl === undefined) return UNKNOWN;
       return {
         trigger: 'buyer_action',
-        redirectUrl: url,
-        processorReference: cut(processorReference, 200),
-        ...(expiresAt && { expiresAt: timestampDate(expiresAt) }),
+        redirectUrl,
+        processorReference: fields.reference('processor_reference', processorReference, 200),
+        expiresAt: fields.time('expires_at', expiresAt),
       };
     }
-    case 'failed':
-      return {
-        trigger: 'failed',
-        refusal: failure(operation, outcome.kind.value.errorCode, outcome.kind.value.message),
-      };
+    case 'failed': {
+      const { errorCode, message } = texts(fields, kind.value);
+      return { trigger: 'failed', refusal: failure(operation, errorCode, message) };
+    }
     case 'expired': {
-      const { errorCode, message } = outcome.kind.value;
+      const { errorCode, message } = texts(fields, kind.value);
       return {
         trigger: 'expired',
         refusal: {
           reason: operation.kind === 'refund' ? Reason.REFUND_NOT_ALLOWED : Reason.TRANSACTION_EXPIRED,
-          errorCode: short(errorCode) || 'EXPIRED',
-          message: long(message) || 'The authorization has expired',
+          errorCode: errorCode || 'EXPIRED',
+          message: message || 'The authorization has expired',
         },
       };
     }
@@ -95,22 +124,20 @@ export function readOutcome(operation: Operation, currency: string, outcome: Out
   }
 }
 
-function readApproved(operation: Operation, currency: string, approved: Approved): Said {
+function readApproved(operation: Operation, currency: string | null, approved: Approved, fields: Fields): Said {
   const asked = operation.amount ?? 0n;
   const amount = approved.amount ?? asked;
-  const card = approved.cardDetails;
   return {
     trigger: triggerFor(operation, asked, amount, approved.currency === '' || approved.currency === currency),
-    amount,
-    processorReference: cut(approved.processorReference, 200),
-    authorizationCode: cut(approved.authorizationCode, 100),
-    networkTransactionId: cut(approved.networkTransactionId, 100),
-    acquirerReference: cut(approved.acquirerReference, 200),
-    ...(approved.processedAt && { processedAt: timestampDate(approved.processedAt) }),
-    ...(card && /^\d{6,8}$/.test(card.bin) && /^\d{4}$/.test(card.lastFour)
-      ? { card: { scheme: bounded(card.scheme, 50), bin: card.bin, lastFour: card.lastFour } }
-      : {}),
-    ...(approved.credentialsOnFile && { credentialsOnFile: approved.credentialsOnFile }),
+    // Less than nothing fits nothing, and no row holds it.
+    ...(amount >= 0n && { amount }),
+    processorReference: fields.reference('processor_reference', approved.processorReference, 200),
+    authorizationCode: fields.reference('authorization_code', approved.authorizationCode, 100),
+    networkTransactionId: fields.reference('network_transaction_id', approved.networkTransactionId, 100),
+    acquirerReference: fields.reference('acquirer_reference', approved.acquirerReference, 200),
+    processedAt: fields.time('processed_at', approved.processedAt),
+    card: approved.cardDetails && readCard(approved.cardDetails, fields),
+    credentialsOnFile: approved.credentialsOnFile && readOnFile(approved.credentialsOnFile, fields),
   };
 }
 
@@ -121,17 +148,40 @@ function triggerFor(operation: Operation, asked: bigint, amount: bigint, sameCur
   return operation.kind === 'capture' && amount > 0n ? 'approved' : 'partly';
 }
 
-/** A page for the buyer must be absolute https (Wix contract, 5.5); plain http is for an engine on this machine. */
-function isPage(url: string): boolean {
-  if (url.length > 2000 || !URL.canParse(url)) return false;
-  const { protocol, hostname } = new URL(url);
-  return protocol === 'https:' || (protocol === 'http:' && ['localhost', '127.0.0.1', '[::1]'].includes(hostname));
+/**
+ * A page for the buyer must be absolute https (Wix contract, 5.5); plain http is for an engine on this machine. As it was parsed: what a
+ * URL cannot hold, such as the end of a line, is not in it.
+ */
+function pageOf(url: string): string | undefined {
+  if (url.length > PAGE_MAX || !URL.canParse(url)) return undefined;
+  const { protocol, hostname, href } = new URL(url);
+  const isHere = protocol === 'http:' && ['localhost', '127.0.0.1', '[::1]'].includes(hostname);
+  return (protocol === 'https:' || isHere) && href.length <= PAGE_MAX ? href : undefined;
 }
 
-/** Free text of the processor, scrubbed of card numbers and cut (R20). */
-export function bounded(text: string, max: number): string {
-  return cut(scrub(text), max);
+const PAGE_MAX = 2000;
+
+/** Of the digits no more than the first six and the last four (R35). */
+function readCard({ scheme, bin, lastFour }: CardDetails, fields: Fields): Said['card'] {
+  if (/^\d{6,8}$/.test(bin) && /^\d{4}$/.test(lastFour))
+    return { scheme: fields.text('card_details.scheme', scheme, 50), bin: bin.slice(0, 6), lastFour };
+  fields.lose('card_details');
+  return undefined;
 }
 
-const short = (errorCode: string) => bounded(errorCode, 50);
-const long = (message: string) => bounded(message, 300);
+/** Sealed, they have a row of 4 KiB. */
+const ON_FILE_BYTES_MAX = 4000;
+
+function readOnFile(onFile: CredentialsOnFile, fields: Fields): Said['credentialsOnFile'] {
+  if (toBinary(CredentialsOnFileSchema, onFile).length <= ON_FILE_BYTES_MAX) return onFile;
+  fields.lose('credentials_on_file');
+  return undefined;
+}
+
+/** An engine's error code and message, as Wix takes them (Wix contract, 10). */
+export function texts(
+  fields: Fields,
+  { errorCode, message }: { readonly errorCode: string; readonly message: string },
+): { errorCode: string; message: string } {
+  return { errorCode: fields.text('error_code', errorCode, 50), message: fields.text('message', message, 300) };
+}

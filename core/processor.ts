@@ -47,11 +47,7 @@ export async function ask<T>(
     measure(Code[failure.code]);
     // The engine's own words stay out of the log: they may quote a credential or a security code.
     const { code: cause } = (failure.cause ?? {}) as { code?: unknown };
-    const fields = { method, code: Code[failure.code] };
-    core.log.warn('processor.no_answer', { ...fields, cause });
-    if (failure.code === Code.Unauthenticated)
-      core.log.alert('token_refused', { ...fields, setting: 'PROCESSOR_TOKEN' });
-    else if (AT_THE_DOOR.includes(failure.code)) core.log.alert('processor_refuses_calls', fields);
+    core.log.warn('processor.no_answer', { method, code: Code[failure.code], cause });
     return failure;
   }
 }
@@ -63,6 +59,7 @@ export async function sendFirst(core: Core, transaction: Transaction, operation:
   const answer = await ask(core, operation.kind, send);
   if (!(answer instanceof ConnectError)) return heard(core, transaction, operation, answer.outcome);
   if (!AT_THE_DOOR.includes(answer.code)) return UNKNOWN;
+  core.log.alert('processor_refuses_calls', { kind: operation.kind, code: Code[answer.code] });
   return notDone(operation, 'PROCESSOR_REFUSED', 'The processor did not take the request');
 }
 
@@ -73,15 +70,26 @@ export async function askAgain<T>(
   call: (options: CallOptions) => Promise<T>,
 ): Promise<T | undefined> {
   const answer = await ask(core, method, call);
-  return answer instanceof ConnectError ? undefined : answer;
+  if (!(answer instanceof ConnectError)) return answer;
+  if (AT_THE_DOOR.includes(answer.code)) core.log.alert('processor_refuses_calls', { method, code: Code[answer.code] });
+  return undefined;
 }
 
-/** Reads an outcome; one that says nothing is unknown and worth a look. */
+/** What the engine said of an operation. */
+export function read(transaction: Transaction, operation: Operation, outcome: Outcome | undefined): Said {
+  return withoutOwnCard(transaction, readOutcome(transaction, operation, outcome));
+}
+
+/** Reads what the engine answered. An answer that says nothing is unknown and worth a look, as is one of which something had to go. */
 export function heard(core: Core, transaction: Transaction, operation: Operation, outcome: Outcome | undefined): Said {
-  const said = withoutOwnCard(transaction, readOutcome(operation, transaction.currency ?? '', outcome));
-  if (said.trigger === 'unknown' && outcome?.kind.case !== 'unknown')
-    core.log.alert('processor_answer_unreadable', { transactionId: transaction.id, operationId: operation.id });
+  const said = read(transaction, operation, outcome);
+  if (said.lost || (said.trigger === 'unknown' && outcome?.kind.case !== 'unknown'))
+    alertUnreadable(core, operation, said);
   return said;
+}
+
+export function alertUnreadable(core: Core, { id: operationId, transactionId }: Operation, { lost }: Said): void {
+  core.log.alert('processor_answer_unreadable', { transactionId, operationId, fields: lost });
 }
 
 /**

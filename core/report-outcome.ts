@@ -6,12 +6,13 @@ import {
   ReportOutcomeResponseSchema,
 } from '../proto/gen/payments/v1/payments_service_pb.js';
 import { callerKey } from '../proto/runtime/callers.ts';
+import { demand } from '../proto/runtime/requests.ts';
 import { rpcError } from '../proto/runtime/rpc.ts';
 import type { Core } from './context.ts';
 import * as convert from './convert.ts';
 import { processorAccount } from './merchant-credentials.ts';
 import type { Operation } from './operation.ts';
-import { heard } from './processor.ts';
+import { alertUnreadable, read } from './processor.ts';
 import { end } from './reconcile.ts';
 import { settle } from './settle.ts';
 import { operationById } from './store/operations.ts';
@@ -37,7 +38,10 @@ export async function reportOutcome(
       request_id: request.requestId,
     });
   }
-  const said = heard(core, transaction, operation, request.outcome);
+  const said = read(transaction, operation, request.outcome);
+  const bad = said.lost?.find((name) => !isOptional(name)) ?? '';
+  demand(bad === '', `outcome.${bad}`, 'cannot be kept as it is: control characters, too long, or no time in seconds');
+  if (said.lost) alertUnreadable(core, operation, said);
   const override = request.override ? { why: request.overrideReason } : undefined;
   if (override && ['declined', 'failed', 'expired'].includes(said.trigger))
     await demandEnd(core, transaction, operation);
@@ -59,11 +63,15 @@ export async function reportOutcome(
   });
 }
 
-/** A capture, void or refund may be declared undone only once the processor has promised that it will never happen (R24). */
+/** A payment is approved all the same without what Wix could charge again with (R52). */
+const isOptional = (name: string) => name.startsWith('approved.credentials_on_file');
+
+/** A capture, void or refund may be declared undone only once the processor has promised that it will never happen, or never did (R24). */
 async function demandEnd(core: Core, transaction: Transaction, operation: Operation): Promise<void> {
   if (operation.kind === 'authorize' || operation.kind === 'reversal') return;
   const account = await processorAccount(core, core.db, transaction);
-  if ((await end(core, { transaction, account }, operation))?.trigger === 'cancel_confirmed') return;
+  const ended = await end(core, { transaction, account }, operation);
+  if (['cancel_confirmed', 'declined', 'failed', 'expired'].includes(ended?.trigger ?? '')) return;
   throw rpcError(
     Code.FailedPrecondition,
     'CANCEL_NOT_CONFIRMED',

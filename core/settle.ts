@@ -1,13 +1,13 @@
 import { toBinary } from '@bufbuild/protobuf';
 import { CredentialsOnFileSchema } from '../proto/gen/payments/v1/outcome_pb.js';
-import type { Queryable } from '../proto/runtime/database.ts';
+import { isOutage, type Queryable } from '../proto/runtime/database.ts';
 import { counter } from '../proto/runtime/metrics.ts';
 import type { Core } from './context.ts';
 import { type Change, decide, type EventType } from './decide.ts';
 import { buildEvent } from './event.ts';
 import { operationId } from './ids.ts';
 import { gapMs, isOpen, type Operation } from './operation.ts';
-import type { Said } from './outcome.ts';
+import { type Said, UNKNOWN } from './outcome.ts';
 import { ClaimedMeanwhile, insertOperation, insertReport, operationsOf, updateOperation } from './store/operations.ts';
 import { insertEvent } from './store/outbox.ts';
 import { lockTransaction, updateTransaction } from './store/transactions.ts';
@@ -36,8 +36,25 @@ const events = counter('payment_events_total', 'Events by type.', ['type']);
 /** An operation is claimed once in a lease, so that a second try meets no claim again. */
 const TRIES = 3;
 
-/** Applies what was said of an operation to the state that is found. Undefined if there is no such operation. */
+/**
+ * Applies what was said of an operation to the state that is found. Undefined if there is no such operation. What cannot be written,
+ * though the database is there, counts as unknown from then on: it is asked again, and alerts when it grows old (R16, R47).
+ */
 export async function settle(core: Core, id: string, said: Said, source = SYSTEM): Promise<Settled | undefined> {
+  try {
+    return await settleInTries(core, id, said, source);
+  } catch (error) {
+    if (isOutage(error)) throw error;
+    const { name, code, constraint } = error as Error & { code?: string; constraint?: string };
+    core.log.alert('outcome_not_recorded', { operationId: id, trigger: said.trigger, error: name, code, constraint });
+    if (said === UNKNOWN) throw error;
+    const settled = await settle(core, id, UNKNOWN);
+    if (source !== SYSTEM) throw error;
+    return settled;
+  }
+}
+
+async function settleInTries(core: Core, id: string, said: Said, source: Source): Promise<Settled | undefined> {
   for (let tries = 1; ; tries++) {
     try {
       return await settleOnce(core, id, said, source);

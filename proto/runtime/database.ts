@@ -31,6 +31,25 @@ export interface DatabaseOptions {
   lockTimeoutMs?: number;
 }
 
+/** SQLSTATEs that say nothing of the statement: no connection, another state or tx, no room, no lock, shutdown, disk. */
+const PASSING = /^(08|25|40|53|55|57|58)/;
+
+const outages = new WeakSet<object>();
+
+/**
+ * Whether the database was away, busy or full, so that the same may work later. Any other failure of a tx is about what was to be
+ * written, and would come again.
+ */
+export function isOutage(error: unknown): boolean {
+  return outages.has(Object(error));
+}
+
+function noteOutage(error: unknown): never {
+  const isPassing = error instanceof pg.DatabaseError ? PASSING.test(error.code ?? '') : !(error instanceof TypeError);
+  if (isPassing) outages.add(Object(error));
+  throw error;
+}
+
 /** int8 is bigint, int4 number, timestamptz Date, bytea Buffer. Connects when it is first used. */
 export function createDatabase(options: DatabaseOptions): Database {
   const { url, schema, log, poolSize = 10 } = options;
@@ -58,11 +77,11 @@ export function createDatabase(options: DatabaseOptions): Database {
   pool.on('error', (err) => pool.ending || log.warn('database.connection_lost', { err }));
 
   async function inTx<T>(run: (tx: Queryable) => Promise<T>, options?: { idleTimeoutMs?: number }): Promise<T> {
-    const client = await pool.connect();
+    const client = await pool.connect().catch(noteOutage);
     let failure: unknown;
     const ask = async <Row>(sql: string, values: readonly unknown[] = []): Promise<Row[]> => {
       try {
-        return (await client.query(sql, [...values])).rows;
+        return (await client.query(sql, [...values]).catch(noteOutage)).rows;
       } catch (error) {
         failure = error;
         throw error;
@@ -106,7 +125,7 @@ export function createDatabase(options: DatabaseOptions): Database {
   }
 
   return {
-    query: async (sql, values = []) => (await pool.query(sql, [...values])).rows,
+    query: async (sql, values = []) => (await pool.query(sql, [...values]).catch(noteOutage)).rows,
     inTx,
     ping,
     close: async () => {

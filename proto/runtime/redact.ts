@@ -65,6 +65,11 @@ function isCardNumber(digits: string): boolean {
   return fromTheRight.reduce((sum, digit, i) => sum + (i % 2 ? DOUBLED[digit]! : digit), 0) % 10 === 0;
 }
 
+/** Without what PostgreSQL, a log line or a header cannot hold: control characters and halves of surrogate pairs. */
+export function plain(text: string): string {
+  return text.replace(/[\p{Cc}\p{Cs}]/gu, '');
+}
+
 /** At most max UTF-16 units, never half of a surrogate pair. */
 export function cut(text: string, max: number): string {
   return text.length <= max ? text : text.slice(0, max).replace(/[\ud800-\udbff]$/, '');

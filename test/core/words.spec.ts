@@ -7,7 +7,7 @@ import { notDone, readOutcome, type Said } from '../../core/outcome.ts';
 import { legalReason } from '../../core/reason.ts';
 import { type Outcome, OutcomeSchema } from '../../proto/gen/payments/v1/outcome_pb.js';
 import { Reason } from '../../proto/gen/payments/v1/reason_pb.js';
-import { NOW, operation } from './rows.ts';
+import { NOW, operation, payment } from './rows.ts';
 
 // What the processor's words mean (docs/RULES.md, R8, R18, R20), read from the rules and from the Wix contract, section 11.
 
@@ -16,7 +16,7 @@ type Words = NonNullable<Exclude<MessageInitShape<typeof OutcomeSchema>, Outcome
 
 /** Reads what was said of an operation of 100 EUR. */
 function read(kind: OperationKind, said: Words): Said {
-  return readOutcome(operation(kind, 'running'), 'EUR', create(OutcomeSchema, { kind: said }));
+  return readOutcome(payment('authorizing'), operation(kind, 'running'), create(OutcomeSchema, { kind: said }));
 }
 
 describe('R18 an approval', () => {
@@ -119,7 +119,7 @@ describe('an answer that says nothing', () => {
 
   it('is unknown, never a decline', () => {
     for (const kind of MONEY) {
-      assert.equal(readOutcome(operation(kind, 'running'), 'EUR', undefined).trigger, 'unknown');
+      assert.equal(readOutcome(payment('authorizing'), operation(kind, 'running'), undefined).trigger, 'unknown');
       assert.equal(read(kind, { case: undefined }).trigger, 'unknown');
       assert.equal(read(kind, { case: 'unknown', value: { message: 'declined' } }).trigger, 'unknown');
     }

@@ -3,6 +3,7 @@ import { createClient, createRouterTransport, type ServiceImpl } from '@connectr
 import { ProcessorService } from '../../proto/gen/processor/v1/processor_pb.js';
 import { quietLog } from '../support/log.ts';
 import { FAULTS, type Fault, type Sound } from './broken-engines.ts';
+import { FAULTS_OF_FIELDS } from './broken-fields.ts';
 import { type Means, SIMULATED_MEANS } from './contract-means.ts';
 import { type EngineUnderTest, GROUPS, hold } from './contract-suite.ts';
 import { createEngine, type Engine } from './engine.ts';
@@ -45,7 +46,7 @@ describe('the contract suite', () => {
     }
   });
 
-  for (const [name, foundBy, fault] of FAULTS)
+  for (const [name, foundBy, fault] of [...FAULTS, ...FAULTS_OF_FIELDS])
     it(`finds an engine that ${name}`, async () => {
       const promise = promises.find(({ title }) => title === foundBy);
       assert.ok(promise, `no promise is called "${foundBy}"`);

@@ -2,6 +2,7 @@ import { Code, ConnectError, type Transport } from '@connectrpc/connect';
 import { createKit, type Kit } from './contract-kit.ts';
 import type { CardName, Means } from './contract-means.ts';
 import { CANCELLING, REVERSING } from './promises-of-ends.ts';
+import { FIELDS } from './promises-of-fields.ts';
 import { AMOUNTS, FOLLOW_UPS } from './promises-of-money.ts';
 import { ACCOUNTS, LOST_ANSWERS, OUTCOMES, REQUEST_IDS } from './promises-of-outcomes.ts';
 
@@ -30,6 +31,7 @@ export interface Group {
 export const GROUPS: readonly Group[] = [
   ACCOUNTS,
   OUTCOMES,
+  FIELDS,
   REQUEST_IDS,
   LOST_ANSWERS,
   AMOUNTS,

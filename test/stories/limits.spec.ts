@@ -69,6 +69,11 @@ describe('the limits of the core', () => {
       assertSays(again.answer);
       assert.equal(stage.charged(again), 4590n);
       assert.equal(await stage.sends(again, 'authorize'), 1);
+      // R47: an outage is none of the alerts about a tx 2 that fails.
+      assert.deepEqual(
+        stage.log.lines.filter(({ alert }) => alert === 'outcome_not_recorded'),
+        [],
+      );
     });
   });
 });

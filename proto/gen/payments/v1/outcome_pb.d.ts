@@ -370,7 +370,7 @@ export declare type CardDetails = Message<"payments.v1.CardDetails"> & {
   scheme: string;
 
   /**
-   * 6..8 digits.
+   * 6..8 digits, of which the first six are kept.
    *
    * @generated from field: string bin = 2;
    */

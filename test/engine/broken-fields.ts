@@ -1,0 +1,54 @@
+import { clone, create } from '@bufbuild/protobuf';
+import type { Timestamp } from '@bufbuild/protobuf/wkt';
+import { type Outcome, OutcomeSchema } from '../../proto/gen/payments/v1/outcome_pb.js';
+import type { Fault } from './broken-engines.ts';
+
+// Engines whose money is right and whose words are not, made like the broken engines.
+
+type Value = NonNullable<Outcome['kind']['value']>;
+
+/** Says every outcome of an authorize otherwise. */
+function saying(change: (value: Value) => object): Fault {
+  const spoil = (outcome: Outcome | undefined) => {
+    const copy = clone(OutcomeSchema, outcome!);
+    Object.assign(copy.kind.value!, change(copy.kind.value!));
+    return copy;
+  };
+  return (sound) => ({
+    authorize: async (order, { signal }) => ({ outcome: spoil((await sound.authorize(order, { signal })).outcome) }),
+  });
+}
+
+const seconds = (unit: bigint) => ({
+  $typeName: 'google.protobuf.Timestamp' as const,
+  nanos: 0,
+  seconds: BigInt(Date.now()) * unit,
+});
+const at = (time: Timestamp) => saying((value) => ('processedAt' in value ? { processedAt: time } : {}));
+const until = (expiresAt: Timestamp): Fault => {
+  const outcome = create(OutcomeSchema, { kind: { case: 'pending', value: { expiresAt } } });
+  return () => ({ authorize: () => ({ outcome }) });
+};
+
+const CONTROLS = 'R47 hold no control character: the padding of a fixed width is taken off';
+const LENGTHS = 'R47 are no longer than the ledger keeps them';
+const TIMES = 'R47 tell times in seconds: it was processed now, and what expires does so later';
+
+export const FAULTS_OF_FIELDS: readonly (readonly [fault: string, foundBy: string, Fault])[] = [
+  [
+    'pads its codes with NUL',
+    CONTROLS,
+    saying((value) => ('authorizationCode' in value ? { authorizationCode: '123456\0\0' } : {})),
+  ],
+  ['declines in words with NUL', CONTROLS, saying((value) => ('message' in value ? { message: 'No\0' } : {}))],
+  [
+    'has references of any length',
+    LENGTHS,
+    saying((value) => ('processorReference' in value ? { processorReference: 'r'.repeat(201) } : {})),
+  ],
+  ['counts time in milliseconds', TIMES, at(seconds(1n))],
+  ['counts time in microseconds', TIMES, at(seconds(1_000n))],
+  ['counts time in nanoseconds', TIMES, at(seconds(1_000_000n))],
+  ['says zero for no expiry', TIMES, until({ ...seconds(0n) })],
+  ['says year 1 for no expiry', TIMES, until({ ...seconds(0n), seconds: -62_135_596_800n })],
+];
