@@ -3,7 +3,7 @@ import type { Log } from '../proto/runtime/log.ts';
 import { type Loop, sleep, startLoop } from '../proto/runtime/loop.ts';
 import { counter } from '../proto/runtime/metrics.ts';
 import type { KeyRing } from '../proto/runtime/seal.ts';
-import { afterAttempt, closedBreaker } from './breaker.ts';
+import { afterAttempt, closedBreaker, type Ended, type Outcome, shareOf } from './breaker.ts';
 import { retryDelayMs } from './delivery.ts';
 import { settle } from './settle.ts';
 import {
@@ -46,21 +46,28 @@ export function createDeliverer(deps: {
 }): Deliverer {
   const { db, keys, wix, log, concurrency, random = Math.random } = deps;
   const attempts = counter('relay_attempts_total', 'Attempts to deliver an event to Wix, by outcome.', ['outcome']);
-  const running = new Set<Promise<void>>();
+  /** Attempts, each with its merchant. */
+  const running = new Map<Promise<void>, string>();
   const cutOff = new AbortController();
   let breaker = closedBreaker(concurrency);
+  /** The merchant at which the last claim ended: whose turn is next. */
+  let turn = '';
   let loop: Loop | undefined;
 
   async function runOnce(): Promise<number> {
     const free = breaker.slots - running.size;
     if (free <= 0) return 0;
-    const claims = await claimDue(db, free, LEASE_MS);
+    const full = [...Map.groupBy(running.values(), (merchant) => merchant)].flatMap(([merchant, { length }]) =>
+      length < shareOf(breaker.slots) ? [] : [merchant],
+    );
+    const { claims, next } = await claimDue(db, { limit: free, leaseMs: LEASE_MS, after: turn, full });
+    turn = next;
     for (const claim of claims) {
       const attempt: Promise<void> = deliver(claim).finally(() => {
         running.delete(attempt);
         wake();
       });
-      running.add(attempt);
+      running.set(attempt, claim.merchant);
     }
     return claims.length;
   }
@@ -93,7 +100,7 @@ export function createDeliverer(deps: {
   }
 
   async function record(claim: Claim, call: 'token' | 'event', answer: Answer, started: number): Promise<void> {
-    const { transactionId, eventId, sequence, type } = claim;
+    const { transactionId, merchant, eventId, sequence, type } = claim;
     const delivered = call === 'event' && answer.error === null;
     const stuck = claim.stuck || (!delivered && claim.threeDaysOld);
     const retryMs = delivered ? null : retryDelayMs({ number: claim.attempts + 1, stuck, ...answer }, random);
@@ -119,16 +126,17 @@ export function createDeliverer(deps: {
       return attempt;
     });
 
-    attempts.inc({ outcome: outcomeOf(call, answer) });
+    const how = outcomeOf(call, answer);
+    attempts.inc({ outcome: how });
     const ids = { transactionId, eventId, sequence: String(sequence), type, attempt: number };
-    log.info('delivery.attempted', { ...ids, outcome: outcomeOf(call, answer), ...outcome });
+    log.info('delivery.attempted', { ...ids, outcome: how, ...outcome });
     if (stuck && !claim.stuck) log.alert('delivery_stuck', ids);
-    await notice(transactionId, delivered);
+    await notice({ transactionId, merchant, outcome: how === 'refused' && isUnwell(answer) ? 'no_answer' : how });
   }
 
-  async function notice(transactionId: string, delivered: boolean): Promise<void> {
+  async function notice(ended: Ended): Promise<void> {
     const before = breaker;
-    breaker = afterAttempt(before, transactionId, delivered, concurrency);
+    breaker = afterAttempt(before, ended, concurrency);
     if (breaker.open && !before.open) log.alert('wix_unreachable', { payments: breaker.failing.size });
     if (before.open && !breaker.open) {
       log.info('wix.reachable');
@@ -142,7 +150,7 @@ export function createDeliverer(deps: {
   }
 
   async function settled(): Promise<void> {
-    while (running.size > 0) await Promise.all(running);
+    while (running.size > 0) await Promise.all(running.keys());
   }
 
   async function stop(drainMs: number): Promise<void> {
@@ -165,8 +173,13 @@ export function createDeliverer(deps: {
   };
 }
 
-function outcomeOf(call: 'token' | 'event', answer: Answer): string {
+function outcomeOf(call: 'token' | 'event', answer: Answer): Outcome {
   if (call === 'token') return 'no_token';
   if (answer.error === null) return 'delivered';
   return answer.httpStatus === null ? 'no_answer' : 'refused';
+}
+
+/** Any other answer to an event is about that event, not about Wix (R29). */
+function isUnwell({ httpStatus, isWhole }: Answer): boolean {
+  return !isWhole || httpStatus === null || httpStatus === 429 || httpStatus >= 500;
 }

@@ -4,6 +4,7 @@ import { type Event, Event_Type, EventSchema } from '../proto/gen/payments/v1/ev
 import type { Database } from '../proto/runtime/database.ts';
 import { type BusMessage, type EventReceiver, isSigned } from '../proto/runtime/event-bus.ts';
 import type { Log } from '../proto/runtime/log.ts';
+import { cut } from '../proto/runtime/redact.ts';
 import type { KeyRing } from '../proto/runtime/seal.ts';
 import { settle } from './settle.ts';
 import { keepRejected, listDeliveries, listUnread, type NewDelivery, openPayment, putDelivery } from './store.ts';
@@ -13,6 +14,8 @@ import { holdsCredentials, renderEvent } from './wix-event.ts';
 
 /** So many payments of a batch are received at once; they share the database with the attempts. */
 const PAYMENTS_AT_ONCE = 4;
+/** Characters of a merchant's id by which its payments are known to be one merchant's. */
+const MERCHANT_MAX = 200;
 
 /** What the key and headers of a signed message say. */
 interface Envelope {
@@ -66,7 +69,7 @@ export function createReceiver(deps: { db: Database; keys: KeyRing; log: Log; de
   async function receivePayment(transactionId: string, envelopes: readonly Envelope[]): Promise<void> {
     const read = envelopes.map((envelope) => readDelivery(envelope));
     await db.inTx(async (tx) => {
-      const payment = await openPayment(tx, transactionId);
+      const payment = await openPayment(tx, transactionId, read.find(({ merchant }) => merchant)?.merchant ?? null);
       const known = await listDeliveries(tx, payment);
       for (const delivery of read) {
         const { eventId, sequence, type } = delivery;
@@ -90,10 +93,20 @@ export function createReceiver(deps: { db: Database; keys: KeyRing; log: Log; de
   /** What cannot be read is held as it came, and counts as received. */
   function readDelivery(envelope: Envelope): NewDelivery {
     const { transactionId, eventId, sequence, type, value } = envelope;
-    const base = { transactionId, eventId, sequence, type, body: null, sealedWith: null, message: null };
+    const base = {
+      transactionId,
+      merchant: null,
+      eventId,
+      sequence,
+      type,
+      body: null,
+      sealedWith: null,
+      message: null,
+    };
     try {
       const event = readEvent(envelope);
-      const named = { ...base, type: Event_Type[event.type] };
+      const merchant = cut(event.externalMerchantId, MERCHANT_MAX) || null;
+      const named = { ...base, merchant, type: Event_Type[event.type] };
       if (!event.forWix) return { ...named, state: 'not_for_wix' };
       const body = renderEvent(event, keys);
       if (!holdsCredentials(event)) return { ...named, state: 'waiting', body };

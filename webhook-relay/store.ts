@@ -17,14 +17,14 @@ export interface Payment extends Cursor {
 const PAYMENT = `transaction_id as "transactionId", done_through as "doneThrough", final_told as "finalTold", claim,
   claimed_until is not null as claimed`;
 
-/** Creates the payment's row with its first event. */
-export async function openPayment(tx: Queryable, transactionId: string): Promise<Payment> {
+/** Creates the payment's row with its first event; `merchant` is null while it is not known. */
+export async function openPayment(tx: Queryable, transactionId: string, merchant: string | null): Promise<Payment> {
   return onlyRow(
     await tx.query<Payment>(
-      `insert into transactions (transaction_id) values ($1)
-       on conflict (transaction_id) do update set transaction_id = excluded.transaction_id
+      `insert into transactions (transaction_id, merchant) values ($1, coalesce($2, '-'))
+       on conflict (transaction_id) do update set merchant = coalesce($2, transactions.merchant)
        returning ${PAYMENT}`,
-      [transactionId],
+      [transactionId, merchant],
     ),
   );
 }
@@ -66,6 +66,8 @@ export async function listDeliveries(tx: Queryable, payment: Payment): Promise<D
 export interface NewDelivery {
   readonly eventId: string;
   readonly transactionId: string;
+  /** Null where it cannot be read. */
+  readonly merchant: string | null;
   readonly sequence: bigint;
   readonly type: string;
   readonly state: DeliveryState;
@@ -130,6 +132,7 @@ export async function savePlan(
 /** A delivery to attempt, held under a lease on its payment. */
 export interface Claim {
   readonly transactionId: string;
+  readonly merchant: string;
   readonly claim: number;
   readonly eventId: string;
   readonly sequence: bigint;
@@ -145,30 +148,73 @@ export interface Claim {
 /** The newest word of an operator on whether deliveries go on. */
 const PAUSED = `(select action from decisions where action in ('pause', 'resume') order by id desc limit 1) is not distinct from 'pause'`;
 
-/** Claims at most `limit` payments that are due, one event of each; first attempts go before retries (R29). None while paused. */
-export async function claimDue(db: Queryable, limit: number, leaseMs: number): Promise<Claim[]> {
-  const claimed = await db.query<{ eventId: string; claim: number }>(
-    `with due as materialized (
-       select transaction_id from transactions
-       where next_attempt_at <= now() and claimed_until is null and not ${PAUSED}
-       order by retrying, next_attempt_at limit $1
-       for update skip locked)
-     update transactions t
-     set claim = claim + 1, claimed_until = now() + $2 * interval '1 millisecond'
-     from due
-     where t.transaction_id = due.transaction_id
-     returning t.next_event_id as "eventId", t.claim`,
-    [limit, leaseMs],
+/** A claim looks at no more merchants than this; the next one goes on from there. */
+const MERCHANTS_MAX = 1_000;
+
+/**
+ * Claims at most `limit` payments that are due, one event of each; none while paused. First attempts go before retries, and among them
+ * merchants take turns (R29): one payment of each, beginning with the merchant that comes next to `after`, without those that are `full`.
+ * `next` is where the next claim is to begin. What is open counts for nothing: each merchant is found by a step down an index.
+ */
+export async function claimDue(
+  db: Queryable,
+  { limit, leaseMs, after, full }: { limit: number; leaseMs: number; after: string; full: readonly string[] },
+): Promise<{ claims: Claim[]; next: string }> {
+  const open = 't.next_attempt_at is not null and t.claimed_until is null';
+  const [{ next, claimed } = { next: after, claimed: [] }] = await db.query<{
+    next: string;
+    claimed: { eventId: string; claim: number }[];
+  }>(
+    `with recursive stretches (stretch, retrying, above, upto) as (
+       values (1, false, $3, null), (2, false, '', $3), (3, true, $3, null), (4, true, '', $3)),
+     turns (turn, stretch, retrying, merchant, is_due) as (
+       select 0, 1, false, $3::text collate "C", false where not ${PAUSED}
+       union all
+       select turns.turn + 1, found.*
+       from turns cross join lateral (
+         select s.stretch, s.retrying, first.merchant, first.next_attempt_at <= now()
+         from stretches s cross join lateral (
+           select t.merchant, t.next_attempt_at from transactions t
+           where ${open} and t.retrying = s.retrying
+             and t.merchant > case when s.stretch = turns.stretch then turns.merchant else s.above end
+           order by t.merchant, t.next_attempt_at limit 1) first
+         where s.stretch >= turns.stretch and (s.upto is null or first.merchant <= s.upto)
+         order by s.stretch limit 1) found
+       where turns.turn < ${MERCHANTS_MAX}),
+     due as materialized (
+       select turns.turn, turns.merchant, first.transaction_id
+       from turns cross join lateral (
+         select t.transaction_id from transactions t
+         where ${open} and t.retrying = turns.retrying
+           and (t.merchant, t.next_attempt_at) >= (turns.merchant, '-infinity')
+           and (t.merchant, t.next_attempt_at) <= (turns.merchant, now())
+         order by t.merchant, t.next_attempt_at limit 1
+         for update skip locked) first
+       where turns.is_due and turns.merchant <> all ($4::text[])
+       limit $1),
+     once as (select distinct on (merchant) transaction_id from due order by merchant, turn),
+     claimed as (
+       update transactions t
+       set claim = claim + 1, claimed_until = now() + $2 * interval '1 millisecond'
+       from once
+       where t.transaction_id = once.transaction_id
+       returning t.next_event_id, t.claim)
+     select coalesce(case when (select count(*) from due) = $1 then (select merchant from due order by turn desc limit 1)
+                          else (select merchant from turns order by turn desc limit 1) end, $3) as next,
+            (select coalesce(json_agg(json_build_object('eventId', next_event_id, 'claim', claim)), '[]') from claimed) as claimed`,
+    [limit, leaseMs, after, full],
   );
-  if (claimed.length === 0) return [];
-  return db.query<Claim>(
-    `select transaction_id as "transactionId", claimed.claim, event_id as "eventId", sequence, type, body,
-            sealed_with as "sealedWith", attempts, stuck,
-            coalesce(first_attempt_at <= now() - interval '3 days', false) as "threeDaysOld"
+  if (claimed.length === 0) return { claims: [], next };
+  const claims = await db.query<Claim>(
+    `select d.transaction_id as "transactionId", t.merchant, claimed.claim, d.event_id as "eventId", d.sequence, d.type, d.body,
+            d.sealed_with as "sealedWith", d.attempts, d.stuck,
+            coalesce(d.first_attempt_at <= now() - interval '3 days', false) as "threeDaysOld"
      from unnest($1::uuid[], $2::integer[]) as claimed (event_id, claim)
-     join deliveries using (event_id)`,
+     join deliveries d using (event_id)
+     join transactions t on t.transaction_id = d.transaction_id`,
     [claimed.map(({ eventId }) => eventId), claimed.map(({ claim }) => claim)],
   );
+  return { claims, next };
 }
 
 /** Whether the lease is still the claim's and lasts for so long from now (R27). */

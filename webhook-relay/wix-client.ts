@@ -12,6 +12,8 @@ const ANSWER_KEPT_MAX = 2048;
 export interface Answer {
   /** Null when no answer came. */
   readonly httpStatus: number | null;
+  /** False when no answer came or it broke off. */
+  readonly isWhole: boolean;
   /** Null for status 200 with JSON: nothing else is a success (Wix contract 8.6). For an event, only with JSON that takes it (R53). */
   readonly error: string | null;
   /** What Wix said: scrubbed, at most 2,048 characters, without the secret that was sent. */
@@ -75,10 +77,10 @@ export function createWixClient(config: WixConfig, timeoutMs: number = CALL_TIME
       const json = whole && isJson(response.headers) ? parseJson(raw) : undefined;
       const error = httpStatus !== 200 ? `status ${httpStatus}` : json === undefined ? 'not JSON, or too long' : null;
       const text = cut(scrub(raw.replaceAll(secret, '[redacted]').replaceAll('\0', '')), ANSWER_KEPT_MAX);
-      return { httpStatus, error, text, retryAfterMs: retryAfter(response.headers), json };
+      return { httpStatus, isWhole: true, error, text, retryAfterMs: retryAfter(response.headers), json };
     } catch (error) {
       if (signal.aborted) throw error;
-      return { httpStatus, error: nameOf(error), text: '', retryAfterMs: 0 };
+      return { httpStatus, isWhole: false, error: nameOf(error), text: '', retryAfterMs: 0 };
     }
   }
 

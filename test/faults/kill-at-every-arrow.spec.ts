@@ -38,7 +38,7 @@ const isTx2: Matches = (sql, tx) =>
 const isPublisher: Matches = (sql) => sql.includes('core.publish_outbox');
 const isPublished: Matches = (sql) => sql.startsWith('update outbox');
 const isPublishedTx: Matches = (sql, tx) => sql === 'commit' && tx.some((each) => each.startsWith('update outbox'));
-const isClaim: Matches = (sql) => sql.includes('with due as');
+const isClaim: Matches = (sql) => sql.includes('due as materialized');
 const isAttempt: Matches = (sql, tx) => sql === 'commit' && tx.some((each) => each.includes('insert into attempts'));
 const isOrder = (method: Method) => ['authorize', 'capture', 'void', 'refund'].includes(method);
 

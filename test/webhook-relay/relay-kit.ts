@@ -110,8 +110,10 @@ export async function openKit(url: string): Promise<Kit> {
 
 type Fields = Omit<MessageInitShape<typeof EventSchema>, '$typeName' | 'type'>;
 
-/** The events of one payment, numbered as they are made. */
-export function newPayment(): (type: keyof typeof Event_Type, fields?: Fields) => Event {
+/** The events of one payment, numbered as they are made; of a merchant of its own unless one is named. */
+export function newPayment(
+  externalMerchantId: string = randomUUID(),
+): (type: keyof typeof Event_Type, fields?: Fields) => Event {
   const transactionId = randomUUID();
   const externalId = randomUUID();
   let sequence = 0n;
@@ -123,6 +125,7 @@ export function newPayment(): (type: keyof typeof Event_Type, fields?: Fields) =
       forWix: true,
       transactionId,
       externalId,
+      externalMerchantId,
       currency: 'EUR',
       ...(/PENDING/.test(type) && { reason: Reason.PENDING_GENERAL }),
       ...(/DECLINED|FAILED/.test(type) && { reason: Reason.GENERAL_BANK_DECLINE }),
