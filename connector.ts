@@ -9,11 +9,11 @@ import { createGateway, type Gateway } from './gateway/service.ts';
 import { PaymentsService } from './proto/gen/payments/v1/payments_service_pb.js';
 import { actAs, withToken } from './proto/runtime/callers.ts';
 import {
+  databaseUrl,
   type Env,
   parseConfig,
   refuseDevelopmentSecrets,
   Secret,
-  secret,
   secretNames,
   text,
 } from './proto/runtime/config.ts';
@@ -43,7 +43,7 @@ const NOT_ONE_PLACE = {
 /** The three services' environment as one, with the data in DATABASE_URL, or in DATA_DIR by an embedded PostgreSQL. */
 const servicesConfig = z
   .object({ ...gatewayConfig.shape, ...coreConfig.shape, ...relayConfig.shape })
-  .extend({ DATABASE_URL: secret().optional(), DATA_DIR: text().optional() })
+  .extend({ DATABASE_URL: databaseUrl().optional(), DATA_DIR: text().optional() })
   .extend({ ...kafkaConfig.shape, KAFKA_BROKERS: kafkaConfig.shape.KAFKA_BROKERS.optional() })
   .refine(isOnePlace, NOT_ONE_PLACE)
   .superRefine(servesSafely('CORE'))

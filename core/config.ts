@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import {
   callers,
+  databaseUrl,
   flag,
   integer,
   keyRing,
@@ -23,7 +24,8 @@ export const coreConfig = z.object({
   CORE_TOKENS: callers().optional(),
   /** The core's own certificate, for both ports, and whose clients it lets in. */
   ...tlsEntries('CORE'),
-  DATABASE_URL: secret(),
+  DATABASE_URL: databaseUrl(),
+  /** Connections in all; one of them is kept for health. */
   DATABASE_POOL_SIZE: integer(10, { min: 2, max: 200 }),
   /** Encrypts merchants' credentials at rest (R31). */
   CREDENTIALS_KEY: keyRing(),

@@ -1,6 +1,6 @@
 import { parseArgs } from 'node:util';
 import { z } from 'zod';
-import { parseConfig, secret } from '../proto/runtime/config.ts';
+import { databaseUrl, parseConfig } from '../proto/runtime/config.ts';
 import { createDatabase } from '../proto/runtime/database.ts';
 import { createLog } from '../proto/runtime/log.ts';
 import { unpublishPayment, unpublishPeriod } from './store/outbox.ts';
@@ -32,7 +32,7 @@ async function republish(): Promise<string> {
   const chosen = chosenSchema.safeParse(values);
   if (!chosen.success) throw new Error(chosen.error.issues.map(({ message }) => message).join(', '));
   const { transaction, since = '', until } = chosen.data;
-  const url = parseConfig(z.object({ DATABASE_URL: secret() }), process.env).DATABASE_URL.reveal();
+  const url = parseConfig(z.object({ DATABASE_URL: databaseUrl() }), process.env).DATABASE_URL.reveal();
   const log = createLog('republish', 'warn');
   const db = createDatabase({ url, schema: 'core', poolSize: 1, statementTimeoutMs: STATEMENT_MS, log });
   const marked = transaction ? unpublishPayment(db, transaction) : unpublishPeriod(db, since, until);

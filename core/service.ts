@@ -4,7 +4,7 @@ import { PaymentsService } from '../proto/gen/payments/v1/payments_service_pb.js
 import { ProcessorService } from '../proto/gen/processor/v1/processor_pb.js';
 import { requireToken } from '../proto/runtime/callers.ts';
 import { ConfigError } from '../proto/runtime/config.ts';
-import { assertDurable, createDatabase, migrate } from '../proto/runtime/database.ts';
+import { createDatabase, migrate } from '../proto/runtime/database.ts';
 import type { EventPublisher } from '../proto/runtime/event-bus.ts';
 import { createGrpcServer } from '../proto/runtime/grpc-server.ts';
 import { createAdminServer, type Service } from '../proto/runtime/lifecycle.ts';
@@ -43,7 +43,7 @@ export function createCore(
 ): CoreService {
   const { log } = deps;
   const url = config.DATABASE_URL.reveal();
-  const db = createDatabase({ url, schema: SCHEMA, poolSize: config.DATABASE_POOL_SIZE, log });
+  const db = createDatabase({ url, schema: SCHEMA, poolSize: config.DATABASE_POOL_SIZE - 1, log });
   const calls = createCalls('calls', config.PROCESSOR_CALLS_MAX, log);
   const chases = createCalls('chases', CHASES_MAX, log);
   const watchers = createWatchers();
@@ -77,11 +77,10 @@ export function createCore(
   const grpc = doors && createGrpcServer({ host, port: config.CORE_GRPC_PORT, routes, interceptors: doors, log, tls });
   const http = doors && createRpcHandler({ routes: routesWithoutCards, interceptors: doors });
   let isStopping = false;
-  const health = () =>
-    db.ping().then(
-      () => ({ ready: !isStopping }),
-      () => ({ ready: false, detail: { database: 'unreachable' } }),
-    );
+  const health = async () => {
+    const database = await db.ping();
+    return { ready: !database && !isStopping, ...(database && { detail: { database } }) };
+  };
   const admin = createAdminServer({
     host,
     port: config.CORE_HTTP_PORT,
@@ -98,7 +97,6 @@ export function createCore(
     grpcPort: () => grpcPort,
     async start() {
       await migrate({ url, schema: SCHEMA, dir: fileURLToPath(new URL('migrations', import.meta.url)), log });
-      await assertDurable(db);
       await demandKeys(core);
       const httpPort = await admin.start();
       loops.publisher = startLoop('publish_outbox', () => publishOutbox(core, deps.events), { idleMs: 250, log });

@@ -1,10 +1,21 @@
 import { z } from 'zod';
-import { callers, integer, keyRing, logLevel, milliseconds, port, secret, text, url } from '../proto/runtime/config.ts';
+import {
+  callers,
+  databaseUrl,
+  integer,
+  keyRing,
+  logLevel,
+  milliseconds,
+  port,
+  secret,
+  text,
+  url,
+} from '../proto/runtime/config.ts';
 import { kafkaConfig, saslIsWhole } from '../proto/runtime/kafka-client.ts';
 
 /** What the relay takes from the environment. */
 export const relayConfig = z.object({
-  DATABASE_URL: secret(),
+  DATABASE_URL: databaseUrl(),
   /** Shared with the core alone: opens credentials on file, seals bodies, checks signatures. */
   EVENTS_KEY: keyRing(),
   WIX_API_URL: url('https:', 'http:').prefault('https://www.wixapis.com'),

@@ -1,7 +1,7 @@
 import { fileURLToPath } from 'node:url';
 import { DeliveriesService } from '../proto/gen/relay/v1/deliveries_pb.js';
 import { requireToken } from '../proto/runtime/callers.ts';
-import { assertDurable, createDatabase, migrate } from '../proto/runtime/database.ts';
+import { createDatabase, migrate } from '../proto/runtime/database.ts';
 import type { EventReceiver } from '../proto/runtime/event-bus.ts';
 import { createAdminServer, type Service } from '../proto/runtime/lifecycle.ts';
 import type { Log } from '../proto/runtime/log.ts';
@@ -42,12 +42,11 @@ export function createRelay(config: RelayConfig, deps: { log: Log; isReceiving?:
   const receiver = createReceiver({ db, keys, log, delayMs });
   const deliverer = createDeliverer({ db, keys, wix: createWixClient(config), log, concurrency });
   const health = async () => {
-    await db.ping();
+    const database = await db.ping();
     const receiving = isReceiving();
-    return {
-      ready: receiving && !stopping.signal.aborted,
-      ...(!receiving && { detail: { events: 'the consumer does not move' } }),
-    };
+    const detail = { ...(database && { database }), ...(!receiving && { events: 'the consumer does not move' }) };
+    const isWell = !database && receiving;
+    return { ready: isWell && !stopping.signal.aborted, ...(!isWell && { detail }) };
   };
   const tokens = config.RELAY_TOKENS;
   const deliveries = deliveriesService({ db, keys, log, wake: deliverer.wake });
@@ -65,7 +64,6 @@ export function createRelay(config: RelayConfig, deps: { log: Log; isReceiving?:
 
   async function start(): Promise<void> {
     await migrate({ url, schema: SCHEMA, dir: MIGRATIONS, log });
-    await assertDurable(db);
     const missing = (await keysInUse(db)).filter((id) => !keys.ids.includes(id));
     if (missing.length > 0) throw new Error(`EVENTS_KEY lacks keys of stored bodies: ${missing.join(', ')}`);
     await receiver.readUnread();

@@ -113,6 +113,26 @@ export const url = (...protocols: string[]): z.ZodType<string> =>
       `must be a URL that begins with ${protocols.join(' or ')}`,
     );
 
+/** Where PostgreSQL is, as a URL. pg would take another kind of text for a path on localhost, or quote it. */
+export const databaseUrl = (): z.ZodType<Secret> =>
+  parsedBy((value) => {
+    const found = URL.parse(value.replace('@/', '@localhost/'));
+    const isComplete = found && (found.hostname || found.searchParams.get('host')) && isDecodable(value);
+    if (!isComplete || !/^postgres(ql)?:\/\//i.test(value))
+      throw new Error(
+        'must be a URL such as postgres://USER:PASSWORD@HOST:5432/DATABASE, with %40 for an @ in the password',
+      );
+    return new Secret(value);
+  }).register(secrets, { secret: true });
+
+function isDecodable(value: string): boolean {
+  try {
+    return decodeURIComponent(value.replace(/%(?![0-9a-f]{2})/gi, '%25')) !== '';
+  } catch {
+    return false;
+  }
+}
+
 export const secret = (minLength = 1): z.ZodType<Secret> =>
   z
     .string()

@@ -1,12 +1,18 @@
-import { runner } from 'node-pg-migrate';
+import { readdirSync, readFileSync } from 'node:fs';
+import path from 'node:path';
 import pg from 'pg';
+import { ConfigError } from './config.ts';
 import type { Log } from './log.ts';
 
-// PostgreSQL through pg, with time-outs that lie below the answer budget of 8 s (R43).
+// PostgreSQL through pg, with time-outs that lie below the answer budget of 8 s (R43). What a statement relies on is said with its tx,
+// so that neither the defaults of a database or role nor a pooler that hands on connections between two txs can change it (R50).
 
 export interface Queryable {
   query<Row extends object = Record<string, unknown>>(sql: string, values?: readonly unknown[]): Promise<Row[]>;
 }
+
+/** Why no payment could be taken now. */
+export type DatabaseProblem = 'unreachable' | 'read-only' | 'schema missing';
 
 export interface Database extends Queryable {
   /**
@@ -14,8 +20,11 @@ export interface Database extends Queryable {
    * idleTimeoutMs: the server ends the tx when it hears nothing for so long.
    */
   inTx<T>(run: (tx: Queryable) => Promise<T>, options?: { idleTimeoutMs?: number }): Promise<T>;
-  /** Asks the server on a connection of its own, so that a full pool does not look like a dead database (R45). */
-  ping(): Promise<void>;
+  /**
+   * Asks whether the schema could be written to now, on the one connection that is kept for it, so that a full pool does not look like a
+   * dead database (R45). However many ask, the server is asked once a second. A database that only reads is alerted. Never rejects.
+   */
+  ping(): Promise<DatabaseProblem | undefined>;
   close(): Promise<void>;
 }
 
@@ -24,6 +33,7 @@ export interface DatabaseOptions {
   /** What names without a schema mean. */
   schema: string;
   log: Log;
+  /** Connections at most, the one of ping() not counted. */
   poolSize?: number;
   statementTimeoutMs?: number;
   /** Until a connection is free, or made. */
@@ -50,38 +60,97 @@ function noteOutage(error: unknown): never {
   throw error;
 }
 
+const PING = `select current_setting('transaction_read_only') = 'off' as writes, to_regclass('migrations') is not null as "isThere"`;
+/** How long an answer of ping() serves. */
+const PING_SHARED_MS = 1000;
+/** A database that only reads is looked at so often until it can be written to again, whoever asks. */
+const READ_ONLY_LOOK_MS = 5000;
+/** Migrations may rewrite tables. */
+const MIGRATION_MS = 600_000;
+/** Processes of the same or an older version that migrate at once wait for each other under this advisory lock. */
+const MIGRATION_LOCK = '7241865325823964';
+
+/** Takes nothing from PGHOST, PGPORT, PGOPTIONS and the like: pg would fill with them whatever a URL leaves out. */
+export class Client extends pg.Client {
+  constructor(config: pg.ClientConfig) {
+    const ambient = Object.entries(process.env).filter(([name]) => name.startsWith('PG'));
+    for (const [name] of ambient) delete process.env[name];
+    try {
+      super(config);
+    } finally {
+      Object.assign(process.env, Object.fromEntries(ambient));
+    }
+    // A connection may be lost between two queries; the next one says so.
+    this.on('error', () => undefined);
+  }
+}
+
+/** Begins a tx and says all that its statements rely on, in one message to the server. */
+function beginWith(schema: string, statementMs: number, lockMs: number, idleMs: number): string {
+  return `begin isolation level read committed; set local search_path = ${schema}; set local datestyle = iso;
+    set local timezone = utc; set local statement_timeout = ${statementMs}; set local lock_timeout = ${lockMs};
+    set local idle_in_transaction_session_timeout = ${idleMs}`;
+}
+
 /** int8 is bigint, int4 number, timestamptz Date, bytea Buffer. Connects when it is first used. */
 export function createDatabase(options: DatabaseOptions): Database {
-  const { url, schema, log, poolSize = 10 } = options;
+  const { url, schema, log, poolSize = 9 } = options;
   const { statementTimeoutMs = 4000, acquireTimeoutMs = 2000, lockTimeoutMs = 3000 } = options;
   const types = new pg.TypeOverrides();
   types.setTypeParser(pg.types.builtins.INT8, BigInt);
-  const connection: pg.ClientConfig = {
-    connectionString: url,
-    application_name: schema,
-    keepAlive: true,
-    connectionTimeoutMillis: acquireTimeoutMs,
-    // The server cancels first; this one is for a server that says nothing more.
-    query_timeout: statementTimeoutMs + 1000,
-    types,
+  const begin = (idleMs = statementTimeoutMs) => beginWith(schema, statementTimeoutMs, lockTimeoutMs, idleMs);
+  const createPool = (more: pg.PoolConfig): pg.Pool => {
+    const pool = new pg.Pool({
+      connectionString: url,
+      application_name: schema,
+      keepAlive: true,
+      connectionTimeoutMillis: acquireTimeoutMs,
+      // The server cancels first; this one is for a server that says nothing more.
+      query_timeout: statementTimeoutMs + 1000,
+      types,
+      // Statements are sent without waiting for the answer to the one before: `begin` costs no round trip.
+      pipeline: true,
+      Client,
+      ...more,
+    } as pg.PoolConfig);
+    return pool.on('error', (err) => void (pool.ending || log.warn('database.connection_lost', { err })));
   };
-  const settings = `
-    set search_path = ${schema}; set statement_timeout = ${statementTimeoutMs}; set lock_timeout = ${lockTimeoutMs};
-    set idle_in_transaction_session_timeout = ${statementTimeoutMs}`;
-  async function onConnect(client: pg.ClientBase): Promise<void> {
-    // A connection may be lost between two queries of a tx; the next query says so.
-    client.on('error', () => undefined);
-    await client.query(settings);
+  const pool = createPool({ max: poolSize });
+  const pings = createPool({ max: 1, idleTimeoutMillis: 0 });
+
+  /** Only an answer of a living server that can write leaves the connection in a state that is worth keeping. */
+  const isLost = (error: unknown) => !(error instanceof pg.DatabaseError) || isReadOnly(error);
+  /** Some loop meets it at once, however seldom readiness is asked for. */
+  const noted = (error: unknown): never => {
+    if (isReadOnly(error)) void ping();
+    return noteOutage(error);
+  };
+
+  /** One statement in a tx of its own, in one round trip. */
+  async function once<Row extends object>(
+    from: pg.Pool,
+    sql: string,
+    values: readonly unknown[],
+    isWorthKeeping = (_rows: Row[]) => true,
+  ): Promise<Row[]> {
+    const client = await from.connect();
+    try {
+      const sent = [client.query(begin()), client.query(sql, [...values]), client.query('commit')];
+      const rows = (await Promise.all(sent))[1]?.rows ?? [];
+      client.release(!isWorthKeeping(rows));
+      return rows;
+    } catch (error) {
+      client.release(isLost(error));
+      throw error;
+    }
   }
-  const pool = new pg.Pool({ ...connection, max: poolSize, onConnect });
-  pool.on('error', (err) => pool.ending || log.warn('database.connection_lost', { err }));
 
   async function inTx<T>(run: (tx: Queryable) => Promise<T>, options?: { idleTimeoutMs?: number }): Promise<T> {
     const client = await pool.connect().catch(noteOutage);
     let failure: unknown;
     const ask = async <Row>(sql: string, values: readonly unknown[] = []): Promise<Row[]> => {
       try {
-        return (await client.query(sql, [...values]).catch(noteOutage)).rows;
+        return (await client.query(sql, [...values]).catch(noted)).rows;
       } catch (error) {
         failure = error;
         throw error;
@@ -92,10 +161,10 @@ export function createDatabase(options: DatabaseOptions): Database {
       if (hasEnded) throw new Error('this tx has ended');
       return ask(sql, values);
     };
-    let isLost = false;
+    let lost = false;
     try {
-      await ask('begin');
-      if (options?.idleTimeoutMs) await ask(`set local idle_in_transaction_session_timeout = ${options.idleTimeoutMs}`);
+      // What follows is sent behind it, and fails with it.
+      ask(begin(options?.idleTimeoutMs)).catch(() => undefined);
       const result = await run({ query }).finally(() => {
         hasEnded = true;
       });
@@ -104,68 +173,137 @@ export function createDatabase(options: DatabaseOptions): Database {
       await ask('commit');
       return result;
     } catch (error) {
-      // Only an answer of a living server leaves the connection in a state that is known.
-      const isKnown = failure === undefined || failure instanceof pg.DatabaseError;
-      isLost = !isKnown || (await client.query('rollback').catch(() => undefined)) === undefined;
+      lost = failure !== undefined && isLost(failure);
+      lost ||= (await client.query('rollback').catch(() => undefined)) === undefined;
       throw error;
     } finally {
-      client.release(isLost);
+      client.release(lost);
     }
   }
 
-  async function ping(): Promise<void> {
-    const client = new pg.Client(connection);
-    client.on('error', () => undefined);
-    try {
-      await client.connect();
-      await client.query('select 1');
-    } finally {
-      client.end().catch(() => undefined);
-    }
+  async function lookOnce(): Promise<DatabaseProblem | undefined> {
+    type Found = { writes: boolean; isThere: boolean };
+    // After a fail-over a new connection may lead to a server that writes.
+    const { writes, isThere } = onlyRow(await once<Found>(pings, PING, [], (rows) => onlyRow(rows).writes));
+    if (!writes) return 'read-only';
+    return isThere ? undefined : 'schema missing';
   }
+  let onlyReads = false;
+  async function look(): Promise<DatabaseProblem | undefined> {
+    const problem = await lookOnce().catch((): DatabaseProblem => 'unreachable');
+    if (problem === 'read-only') {
+      if (!onlyReads) log.alert('database_read_only', { schema });
+      onlyReads = true;
+      setTimeout(ping, READ_ONLY_LOOK_MS).unref();
+    } else if (problem === undefined && onlyReads) {
+      log.info('database.writable', { schema });
+      onlyReads = false;
+    }
+    return problem;
+  }
+  const ping = shareFor(PING_SHARED_MS, look);
 
   return {
-    query: async (sql, values = []) => (await pool.query(sql, [...values]).catch(noteOutage)).rows,
+    query: <Row extends object>(sql: string, values: readonly unknown[] = []) =>
+      once<Row>(pool, sql, values).catch(noted),
     inTx,
     ping,
     close: async () => {
-      if (!pool.ended) await pool.end();
+      if (!pool.ended) await Promise.all([pool.end(), pings.end()]);
     },
   };
 }
 
-/** Refuses a server that confirms a commit before it is on disk: what was answered could be lost (R10). */
-export async function assertDurable(db: Queryable): Promise<void> {
-  const { mode } = onlyRow(await db.query<{ mode: string }>(`select current_setting('synchronous_commit') as mode`));
-  if (mode === 'off') throw new Error('the database has synchronous_commit = off: it could lose confirmed payments');
+const isReadOnly = (error: unknown) => hasState(error, '25006');
+const hasState = (error: unknown, state: string) => error instanceof pg.DatabaseError && error.code === state;
+
+/** One call at a time, whose answer is given to all who ask within `ms` of it. */
+function shareFor<T>(ms: number, ask: () => Promise<T>): () => Promise<T> {
+  let shared: Promise<T> | undefined;
+  return () => {
+    shared ??= ask().finally(() => setTimeout(() => (shared = undefined), ms).unref());
+    return shared;
+  };
+}
+
+const CANNOT_SERVE = {
+  version: 'must lead to PostgreSQL 15 or newer',
+  encoding:
+    'must lead to a database of encoding UTF8: create one with `create database NAME encoding UTF8 template template0`',
+  durable:
+    'leads to a database with synchronous_commit = off, which could lose confirmed payments: `alter database NAME reset synchronous_commit`, or of the role',
+} as const;
+
+/** Throws a ConfigError with all that keeps this server from being the ledger: what was answered could be lost (R10), or not kept (R50). */
+export async function demandServer(db: Queryable): Promise<void> {
+  const found = onlyRow(
+    await db.query<Record<keyof typeof CANNOT_SERVE, boolean>>(
+      `select current_setting('server_version_num')::integer >= 150000 as version, current_setting('server_encoding') = 'UTF8' as encoding,
+         current_setting('synchronous_commit') <> 'off' as durable`,
+    ),
+  );
+  const problems = Object.entries(CANNOT_SERVE).filter(([name]) => !found[name as keyof typeof CANNOT_SERVE]);
+  if (problems.length > 0) throw new ConfigError(problems.map(([, problem]) => `DATABASE_URL ${problem}`));
 }
 
 /**
  * Brings the schema up to date with the plain .sql files of dir, all in one tx, and creates it first if it is missing. Several
- * processes may do so at once: they wait for each other for up to 30 s.
+ * processes may do so at once: they wait for each other for up to 30 s. Throws a ConfigError where the server, or the role's rights, do
+ * not do (R50). What is up to date needs no right to change it.
  */
 export async function migrate(options: { url: string; schema: string; dir: string; log: Log }): Promise<void> {
   const { url, schema, dir, log } = options;
-  // A client of our own: the runner's would still be closing when this returns.
-  const client = new pg.Client({ connectionString: url, lock_timeout: 30_000 });
-  client.on('error', () => undefined);
+  // A client of its own: a pool's would still be closing when this returns.
+  const client = new Client({ connectionString: url, application_name: schema });
   await client.connect();
+  const query = async <Row>(sql: string, values: readonly unknown[] = []): Promise<Row[]> =>
+    (await client.query(sql, [...values])).rows;
+  const isThere = async (kind: 'regnamespace' | 'regclass', name: string) =>
+    onlyRow(await query<{ is: boolean }>(`select to_${kind}($1) is not null as is`, [name])).is;
   try {
-    const migrations = await runner({
-      dbClient: client,
-      schema,
-      createSchema: true,
-      dir,
-      migrationsTable: 'migrations',
-      direction: 'up',
-      singleTransaction: true,
-      advisoryLockMode: 'wait',
-      log: () => undefined,
-    });
-    for (const { name } of migrations) log.info('database.migrated', { schema, migration: name });
+    await query(beginWith(schema, MIGRATION_MS, 30_000, MIGRATION_MS));
+    await demandServer({ query });
+    await query(`select pg_advisory_xact_lock(${MIGRATION_LOCK})`);
+    if (!(await isThere('regnamespace', schema))) await query(`create schema ${schema}`);
+    if (!(await isThere('regclass', `${schema}.migrations`)))
+      await query(
+        'create table migrations (id serial primary key, name varchar(255) not null, run_on timestamp not null)',
+      );
+    const done = (await query<{ name: string }>('select name from migrations')).map(({ name }) => name);
+    const files = readdirSync(dir).filter((file) => file.endsWith('.sql'));
+    const missing = files.map((file) => path.basename(file, '.sql')).filter((name) => !done.includes(name));
+    for (const name of missing.sort()) {
+      await query(readFileSync(path.join(dir, `${name}.sql`), 'utf8').split(/^-- Down Migration/m)[0] ?? '');
+      await query('insert into migrations (name, run_on) values ($1, now())', [name]);
+    }
+    await demandRights({ query }, schema);
+    await query('commit');
+    for (const name of missing) log.info('database.migrated', { schema, migration: name });
+  } catch (error) {
+    if (hasState(error, '42501')) throw new ConfigError([withoutRights(schema)], { cause: error });
+    if (isReadOnly(error))
+      throw new ConfigError([
+        `DATABASE_URL leads to a database that only reads, and the schema ${schema} is to be changed`,
+      ]);
+    throw error;
   } finally {
     await client.end();
   }
+}
+
+const withoutRights = (schema: string) =>
+  `DATABASE_URL names a role without the rights it needs: let the database's owner run ` +
+  `\`create schema if not exists ${schema}; alter schema ${schema} owner to ROLE\`, or grant it select, insert and update on all ` +
+  `tables of a schema ${schema} that is up to date, and usage of it`;
+
+/** Found at start, not at the first payment: another role may have made the tables. */
+async function demandRights(db: Queryable, schema: string): Promise<void> {
+  const closed = await db.query(
+    `select from pg_class where relnamespace = to_regnamespace($1) and relkind = 'r' and relname <> 'migrations' and not
+       (has_table_privilege(oid, 'select') and has_table_privilege(oid, 'insert') and has_table_privilege(oid, 'update'))`,
+    [schema],
+  );
+  if (closed.length > 0) throw new ConfigError([withoutRights(schema)]);
 }
 
 export function onlyRow<Row>(rows: readonly Row[]): Row {

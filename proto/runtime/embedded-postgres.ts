@@ -5,8 +5,9 @@ import * as fs from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { promisify } from 'node:util';
-import pg from 'pg';
+import type pg from 'pg';
 import { ConfigError } from './config.ts';
+import { Client } from './database.ts';
 import type { Log } from './log.ts';
 import { sleep } from './loop.ts';
 
@@ -230,8 +231,7 @@ function serversOn(cluster: string, postmaster: number): { pid: number; parent: 
 /** Tries until the server lets this user in. */
 async function connect(url: string, server: ChildProcess, logFile: string): Promise<pg.Client> {
   for (const deadline = Date.now() + START_TIMEOUT_MS; ; await sleep(20)) {
-    const client = new pg.Client({ connectionString: url });
-    client.on('error', () => undefined);
+    const client = new Client({ connectionString: url });
     try {
       await client.connect();
       return client;

@@ -53,24 +53,22 @@ export async function startPostgresProxy(target: string): Promise<PostgresProxy>
     const born = nights;
     const isLost = () => born !== nights;
     const tx: string[] = [];
-    let answers: Hold | undefined;
+    // Several statements may be on their way: each one's answer ends with a ReadyForQuery.
+    const answers: (Hold | undefined)[] = [];
 
     eachMessage(client, 'startup', async (message) => {
       const sql = statementIn(message);
       if (sql !== undefined) {
-        if (sql === 'begin' || ENDS.includes(tx.at(-1) ?? '')) tx.length = 0;
+        if (sql.startsWith('begin') || ENDS.includes(tx.at(-1) ?? '')) tx.length = 0;
         tx.push(sql);
         const found = [...holds].find(({ matches }) => matches(sql, tx));
         if (found?.when === 'before') await found.pass();
-        else answers = found;
+        answers.push(found?.when === 'after' ? found : undefined);
       }
       if (!isLost()) database.write(message);
     });
     const heard = eachMessage(database, 'typed', async (message) => {
-      if (answers && message[0] === READY_FOR_QUERY) {
-        await answers.pass();
-        answers = undefined;
-      }
+      if (message[0] === READY_FOR_QUERY) await answers.shift()?.pass();
       if (!isLost()) client.write(message);
     });
     // A client that ends takes its session along at once, and what was held is never sent. What the server said before it ended is
