@@ -21,11 +21,13 @@ const NEVER_FOR_WIX: readonly EventType[] = [
 ];
 
 /**
- * Whether Wix is to hear it. Not of a refund that is refused after the payment was declined (U17), nor of a refund of the PSP's own
- * that failed (R23).
+ * Whether Wix is to hear it. Not of a capture, void or refund of nothing: it refuses such an event, and all later ones of the payment would
+ * wait behind it (R51). Not of a refund that is refused after the payment was declined (U17), nor of a refund of the PSP's own that
+ * failed (R23).
  */
 function isForWix(type: EventType, transaction: Transaction, operation: Operation | undefined): boolean {
   if (NEVER_FOR_WIX.includes(type)) return false;
+  if (!type.startsWith('transaction') && operation?.amount === 0n) return false;
   if (type !== 'refund_failed') return true;
   return transaction.state !== 'declined' && operation?.caller === 'wix';
 }

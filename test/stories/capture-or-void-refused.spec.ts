@@ -48,15 +48,33 @@ describe('a capture or a void that cannot be', () => {
     assert.equal((await stage.sends(payment, 'capture')) + (await stage.sends(payment, 'void')), 0);
   });
 
-  it('is refused with 3001 and told, for more than is authorised and for nothing', async () => {
+  it('is refused with 3001 and told, for more than is authorised', async () => {
     const payment = await authorize();
-    for (const amount of [4591, 0]) {
-      assertSays(await stage.wix.capture(payment, amount), 3001, 'AMOUNT');
-      const isIt = (body: Record<string, unknown>) => body.amount === String(amount) && body.reasonCode === 3001;
-      await stage.wix.eventFor(payment.wixTransactionId, ({ kind, body }) => kind === 'capture' && isIt(body));
-    }
+    assertSays(await stage.wix.capture(payment, 4591), 3001, 'AMOUNT');
+    assert.equal((await stage.told(payment, 'capture', 3001)).body.amount, '4591');
     assert.equal(await stage.sends(payment, 'capture'), 0);
     assertSays(await stage.wix.capture(payment, 4590));
+  });
+
+  it('R51 is refused with 3001 for nothing and kept, and not told; what comes after it is', async () => {
+    const payment = await authorize();
+    for (const call of both) assertSays(await stage.wix[call](payment, 0), 3001, 'AMOUNT');
+    assertSays(await stage.wix.capture(payment, 4590));
+    assertSays(await stage.wix.refund(payment, { amount: 0 }), 3022, 'AMOUNT');
+    assertSays(await stage.wix.refund(payment, { amount: 90 }));
+    await stage.told(payment, 'refund');
+    assert.deepEqual(await stage.happened(payment), [
+      ...['transaction_approved', 'capture_failed', 'void_failed', 'capture_succeeded'],
+      ...['refund_failed', 'refund_succeeded'],
+    ]);
+    assert.deepEqual(
+      stage.wix.events(payment.wixTransactionId).map(({ kind, body }) => [kind, body.amount, body.reasonCode]),
+      [
+        ['transaction', undefined, undefined],
+        ['capture', '4590', undefined],
+        ['refund', '90', undefined],
+      ],
+    );
   });
 
   it('is refused without an event, where it is malformed', async () => {

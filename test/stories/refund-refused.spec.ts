@@ -108,9 +108,29 @@ describe('a refund that cannot be', () => {
     await refused(await stage.pay(), 1010, 'MODE', { mode: 'live' });
   });
 
-  it('is refused with 3022 and told for nothing, with 3025 for more than remains', async () => {
+  it('R51 is refused with 3022 for nothing and kept, and not told; a later one is', async () => {
     const payment = await stage.pay();
-    await refused(payment, 3022, 'AMOUNT', { amount: 0 });
+    const answer = await stage.wix.refund(payment, { amount: 0 });
+    assertSays(answer, 3022, 'AMOUNT');
+    assert.ok(answer.body?.pluginRefundId);
+    assertSays(
+      await stage.wix.refund({ ...payment, pluginTransactionId: randomUUID() }, { amount: 0 }),
+      3022,
+      'NO_PAYMENT',
+    );
+    assertSays(await stage.wix.refund(payment, { amount: 1000 }));
+    await stage.told(payment, 'refund');
+    assert.deepEqual(await stage.happened(payment), [
+      'transaction_approved',
+      'refund_failed',
+      'refund_failed',
+      'refund_succeeded',
+    ]);
+    assert.equal(stage.wix.events(payment.wixTransactionId).filter(({ kind }) => kind === 'refund').length, 1);
+  });
+
+  it('is refused with 3025 and told for more than remains', async () => {
+    const payment = await stage.pay();
     await refused(payment, 3025, 'AMOUNT', { amount: 4591 });
     await refused(payment, 3025, 'AMOUNT', { amount: 9_223_372_036_854_775_807n });
   });

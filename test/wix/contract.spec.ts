@@ -178,6 +178,7 @@ describe('the shape of one message to Wix', () => {
       ['an amount as a number', { capture: { ...capture, amount: 1 } }, /string of digits/],
       ['an amount with a leading zero', { refund: { ...refund, amount: '01' } }, /string of digits/],
       ['an amount with a point', { void: { ...capture, amount: '1.0' } }, /string of digits/],
+      ['an amount of zero', { capture: { ...capture, amount: '0' } }, /amount is zero/],
       ['no amount', { refund: { ...refund, amount: undefined } }, /amount is missing/],
       ['no refund id', { refund: { ...refund, pluginRefundId: undefined } }, /pluginRefundId is missing/],
       ['a plugin id of a capture', { capture: { ...capture, pluginTransactionId: 'p' } }, /is not part/],

@@ -147,8 +147,14 @@ const ANSWERS: Record<Operation, Rule> = {
   void: all(shape(errorFields('void')), errorTexts),
 };
 
+/** Wix never asks for nothing, and its typings make 0 the same as absent. */
+const amount = all(
+  digits,
+  test('is zero', (value) => value !== '0'),
+);
+
 const capture = (place: string) =>
-  all(shape({ wixTransactionId: text(1, 200), amount: digits, ...errorFields(place) }), errorTexts);
+  all(shape({ wixTransactionId: text(1, 200), amount, ...errorFields(place) }), errorTexts);
 
 const EVENTS = {
   transaction: all(
@@ -164,7 +170,7 @@ const EVENTS = {
     shape({
       wixTransactionId: text(1, 200),
       pluginRefundId: text(1, 100),
-      amount: digits,
+      amount,
       wixRefundId: optional(text(1, 200)),
       ...errorFields('event.refund'),
     }),

@@ -36,6 +36,10 @@ describe('what Wix was answered but not told', () => {
       () => [paid(), refunded({ pluginRefundId: 'pr-1', reasonCode: 1007 }, { refundAmount: 10.5 })],
       undefined,
     ],
+    'nothing of a refund of nothing': [
+      () => [paid(), refunded({ pluginRefundId: 'pr-1', reasonCode: 3022 }, { refundAmount: 0 })],
+      undefined,
+    ],
     'nothing where there was no answer': [() => [answered('create', {}, undefined, 503)], undefined],
   };
   for (const [title, [traffic, line]] of Object.entries(cases))

@@ -55,12 +55,12 @@ function untoldTransaction({ exchanges, events }: PaymentHistory): string[] {
 
 function untoldFollowUps({ exchanges, events }: PaymentHistory): string[] {
   const accepted = events.filter((event) => event.accepted);
-  // The refusal of a refund on a payment that ends declined is not for Wix (U17), nor one whose amount nobody knows.
+  // The refusal of a refund on a payment that ends declined is not for Wix (U17), nor one of nothing or whose amount nobody knows.
   const declined = !accepted.some(isAcceptedApproval);
   return exchanges.flatMap(({ operation, request, answer }) => {
     if (!answer) return [];
     if (operation === 'refund') {
-      const silent = !succeeded(answer) && (declined || !/^\d+$/.test(String(request.refundAmount)));
+      const silent = !succeeded(answer) && (declined || !/^[1-9]\d*$/.test(String(request.refundAmount)));
       if (answer.pluginRefundId === undefined || silent) return [];
       return accepted.some(({ body }) => body.wixRefundId === request.wixRefundId)
         ? []

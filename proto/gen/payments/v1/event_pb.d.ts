@@ -42,7 +42,7 @@ export declare type Event = Message<"payments.v1.Event"> & {
   sequence: bigint;
 
   /**
-   * Whether Wix is to be told. A refund refused on a payment that ends declined is not told even so (Wix contract, U17).
+   * Whether Wix is to be told: not of a capture, void or refund of nothing. A refund refused on a payment that ends declined is not told even so (Wix contract, U17).
    *
    * @generated from field: bool for_wix = 4;
    */
