@@ -10,6 +10,7 @@ import {
   port,
   secret,
   text,
+  token,
   url,
 } from '../proto/runtime/config.ts';
 import { kafkaConfig, saslIsWhole } from '../proto/runtime/kafka-client.ts';
@@ -53,7 +54,7 @@ export type CoreConfig = z.infer<typeof coreConfig>;
 /** Where the PSP's engine is; there is no default, so that none can be met by mistake (R34). */
 export const processorConfig = z.object({
   PROCESSOR_URL: url('http:', 'https:'),
-  PROCESSOR_TOKEN: secret(32),
+  PROCESSOR_TOKEN: token(),
   ...tlsEntries('PROCESSOR'),
   ALLOW_PLAINTEXT: flag(false),
 });

@@ -47,7 +47,11 @@ export async function ask<T>(
     measure(Code[failure.code]);
     // The engine's own words stay out of the log: they may quote a credential or a security code.
     const { code: cause } = (failure.cause ?? {}) as { code?: unknown };
-    core.log.warn('processor.no_answer', { method, code: Code[failure.code], cause });
+    const fields = { method, code: Code[failure.code] };
+    core.log.warn('processor.no_answer', { ...fields, cause });
+    if (failure.code === Code.Unauthenticated)
+      core.log.alert('token_refused', { ...fields, setting: 'PROCESSOR_TOKEN' });
+    else if (AT_THE_DOOR.includes(failure.code)) core.log.alert('processor_refuses_calls', fields);
     return failure;
   }
 }
@@ -59,7 +63,6 @@ export async function sendFirst(core: Core, transaction: Transaction, operation:
   const answer = await ask(core, operation.kind, send);
   if (!(answer instanceof ConnectError)) return heard(core, transaction, operation, answer.outcome);
   if (!AT_THE_DOOR.includes(answer.code)) return UNKNOWN;
-  core.log.alert('processor_refuses_calls', { kind: operation.kind, code: Code[answer.code] });
   return notDone(operation, 'PROCESSOR_REFUSED', 'The processor did not take the request');
 }
 
@@ -70,9 +73,7 @@ export async function askAgain<T>(
   call: (options: CallOptions) => Promise<T>,
 ): Promise<T | undefined> {
   const answer = await ask(core, method, call);
-  if (!(answer instanceof ConnectError)) return answer;
-  if (AT_THE_DOOR.includes(answer.code)) core.log.alert('processor_refuses_calls', { method, code: Code[answer.code] });
-  return undefined;
+  return answer instanceof ConnectError ? undefined : answer;
 }
 
 /** What the engine said of an operation. */

@@ -47,7 +47,7 @@ export function createApp(deps: { verify: VerifyWixSignature; readBody: ReadBody
     if (ctx.method !== 'POST') throw new Unanswered(405, 'only POST is allowed');
     const signature = await deps.verify(ctx.get('Digest'));
     ctx.state.isSigned = true;
-    if (ctx.get('Content-Encoding')) throw new Unanswered(415, 'encoded body');
+    if (!/^(identity)?$/i.test(ctx.get('Content-Encoding'))) throw new Unanswered(415, 'encoded body');
     if (!ctx.is('application/json')) throw new Unanswered(415, 'not application/json');
     const body = await deps.readBody(ctx.req, ctx.res, signature.hash);
     signature.vouchFor(body);

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { flag, logLevel, milliseconds, parsedBy, port, secret, text } from '../proto/runtime/config.ts';
+import { flag, logLevel, milliseconds, parsedBy, port, text, token } from '../proto/runtime/config.ts';
 import { callsSafely, tlsEntries } from '../proto/runtime/tls.ts';
 import { readPublicKeys } from './verify-wix-signature.ts';
 
@@ -21,7 +21,7 @@ export const gatewayConfig = z.object({
 export const standaloneConfig = gatewayConfig
   .extend({
     CORE_URL: text().default('127.0.0.1:50051'),
-    CORE_TOKEN: secret(32),
+    CORE_TOKEN: token(),
     /** Whose core is believed, and the gateway's own certificate. */
     ...tlsEntries('CORE'),
     ALLOW_PLAINTEXT: flag(false),

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import type { CallOptions, Client } from '@connectrpc/connect';
+import { type CallOptions, type Client, Code, ConnectError } from '@connectrpc/connect';
 import type { PaymentsService } from '../proto/gen/payments/v1/payments_service_pb.js';
 import type { Log } from '../proto/runtime/log.ts';
 import { Unanswered } from './wix-answer.ts';
@@ -39,6 +39,9 @@ export function createAskCore(
       });
     } catch (err) {
       log.error('core.no_answer', { callId: request.callId, err });
+      const { code } = ConnectError.from(err);
+      if (code === Code.Unauthenticated || code === Code.PermissionDenied)
+        log.alert('token_refused', { method, code: Code[code], setting: 'CORE_TOKEN' });
       throw new Unanswered(503, 'the core gave no answer');
     }
   };

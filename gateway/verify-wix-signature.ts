@@ -1,6 +1,7 @@
 import { createHash, createPublicKey, type KeyObject, timingSafeEqual } from 'node:crypto';
 import { jwtVerify } from 'jose';
 import { z } from 'zod';
+import { readPem } from '../proto/runtime/pem.ts';
 import { Unanswered } from './wix-answer.ts';
 
 const PREFIX = 'JWT=';
@@ -48,12 +49,9 @@ export function createSignatureVerifier(keys: readonly KeyObject[], now = () => 
   };
 }
 
-/**
- * Reads one or two RSA public keys in PEM, one after the other; two while Wix changes its key. Newlines may be written as \n.
- * Throws an Error that quotes nothing.
- */
+/** Reads one or two RSA public keys in PEM, one after the other; two while Wix changes its key. Throws an Error that quotes nothing. */
 export function readPublicKeys(pem: string): KeyObject[] {
-  const blocks = pem.replaceAll('\\n', '\n').match(/-----BEGIN ([A-Z ]+)-----[^-]+-----END \1-----/g) ?? [];
+  const blocks = readPem(pem);
   let keys: KeyObject[] = [];
   try {
     // Of a private key it would make the public one.

@@ -94,6 +94,8 @@ export function createDeliverer(deps: {
 
     if (!(await holdsLease())) return;
     const { answer: tokenAnswer, token } = await wix.fetchToken(cutOff.signal);
+    if (isRefused(tokenAnswer))
+      log.alert('token_refused', { httpStatus: tokenAnswer.httpStatus, setting: 'WIX_APP_ID, WIX_APP_SECRET' });
     if (token === undefined) return record(claim, 'token', tokenAnswer, started);
     if (!(await holdsLease())) return;
     return record(claim, 'event', await wix.submitEvent(token, body, cutOff.signal), started);
@@ -171,6 +173,11 @@ export function createDeliverer(deps: {
     wake,
     stop,
   };
+}
+
+/** Wix wants another secret, or does not know the app. */
+function isRefused({ httpStatus }: Answer): boolean {
+  return httpStatus !== null && [400, 401, 403].includes(httpStatus);
 }
 
 function outcomeOf(call: 'token' | 'event', answer: Answer): Outcome {

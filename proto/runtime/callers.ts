@@ -8,7 +8,7 @@ import { rpcError } from './rpc.ts';
 // The doors of the gRPC services: who calls, and what that caller may call (R33).
 
 const ROLES = ['gateway', 'engine', 'backoffice', 'reader', 'operator'] as const;
-const SECRET_MIN_LENGTH = 32;
+const TOKEN_MIN_LENGTH = 32;
 
 export type Role = (typeof ROLES)[number];
 
@@ -33,9 +33,7 @@ export function createCallers(text: string): Callers {
     const [, name, named, secret = ''] = /^([\w-]{1,64}):(\w+):(.+)$/.exec(entry.trim()) ?? [];
     const role = ROLES.find((known) => known === named);
     if (!name || !role) throw new Error(`must be name:role:secret[,...], with a role of ${ROLES.join(', ')}`);
-    if (secret.length < SECRET_MIN_LENGTH)
-      throw new Error(`has a secret of fewer than ${SECRET_MIN_LENGTH} characters`);
-    return { caller: { name, role }, hash: sha256(secret) };
+    return { caller: { name, role }, hash: sha256(checkedToken(secret)) };
   });
   if (new Set(entries.map(({ hash }) => hash.toString('hex'))).size < entries.length)
     throw new Error('has the same secret twice');
@@ -46,6 +44,13 @@ export function createCallers(text: string): Callers {
       return entries.filter((entry) => timingSafeEqual(entry.hash, hash))[0]?.caller;
     },
   };
+}
+
+/** A token as a header can carry it, or an Error. */
+export function checkedToken(token: string): string {
+  if (token.length < TOKEN_MIN_LENGTH || !/^[\x21-\x7e]+$/.test(token))
+    throw new Error(`must have secrets of at least ${TOKEN_MIN_LENGTH} characters, all of them visible ASCII`);
+  return token;
 }
 
 function sha256(text: string): Buffer {

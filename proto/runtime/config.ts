@@ -1,6 +1,7 @@
+import { isUtf8 } from 'node:buffer';
 import { readFileSync } from 'node:fs';
 import { z } from 'zod';
-import { type Callers, createCallers } from './callers.ts';
+import { type Callers, checkedToken, createCallers } from './callers.ts';
 import { createKeyRing, type KeyRing } from './seal.ts';
 
 // The environment, read once and by zod: a config object has the names of the environment as its keys.
@@ -53,16 +54,24 @@ export function parseConfig<S extends z.ZodObject>(schema: S, env: Env): z.infer
   throw new ConfigError([...problems.values()]);
 }
 
+/** As the first name of an .env file is spelled if an editor wrote a byte order mark before it. */
+export const afterByteOrderMark = (name: string): string => `\uFEFF${name}`;
+
 function readValue(name: string, env: Env): string | undefined {
-  const value = env[name]?.trim();
-  const file = env[`${name}_FILE`]?.trim();
+  const look = (name: string) => (env[name] || env[afterByteOrderMark(name)])?.trim();
+  const value = look(name);
+  const file = look(`${name}_FILE`);
   if (!file) return value;
   if (value) throw new Error(`${name}_FILE and ${name} are both set`);
+  let bytes: Buffer;
   try {
-    return readFileSync(file, 'utf8').trim();
+    bytes = readFileSync(file);
   } catch (error) {
     throw new Error(`${name}_FILE cannot be read (${(error as NodeJS.ErrnoException).code})`);
   }
+  // UTF-16 without a mark is UTF-8 full of NULs.
+  if (!isUtf8(bytes) || bytes.includes(0)) throw new Error(`${name}_FILE must be text in UTF-8`);
+  return bytes.toString().trim();
 }
 
 const secrets = z.registry<{ secret: true }>();
@@ -87,8 +96,15 @@ export function integer(byDefault: number, { min = 0, max = Number.MAX_SAFE_INTE
   return z.string().refine(isWithin, rule).transform(Number).prefault(String(byDefault));
 }
 
-/** A TCP port; 0 takes a free one. */
-export const port = (byDefault: number): z.ZodType<number> => integer(byDefault, { max: 65_535 });
+/**
+ * A TCP port; 0 takes a free one. For a Service that is named like us Kubernetes sets GATEWAY_PORT=tcp://10.0.0.1:8080 in every pod: that is
+ * its address, and no setting of ours.
+ */
+export const port = (byDefault: number): z.ZodType<number> =>
+  z.preprocess(
+    (value) => (/^(tcp|udp|sctp):\/\//.test(String(value)) ? undefined : value),
+    integer(byDefault, { max: 65_535 }),
+  );
 
 /** A duration in milliseconds; at most what a timer of Node can wait for. */
 export const milliseconds = (byDefault: number, limits: { min?: number; max?: number } = {}): z.ZodType<number> =>
@@ -134,17 +150,23 @@ function isDecodable(value: string): boolean {
 }
 
 export const secret = (minLength = 1): z.ZodType<Secret> =>
-  z
-    .string()
-    .min(minLength, `must have at least ${minLength} characters`)
-    .transform((value) => new Secret(value))
-    .register(secrets, { secret: true });
+  secretBy((value) => {
+    if (value.length < minLength) throw new Error(`must have at least ${minLength} characters`);
+    return new Secret(value);
+  });
+
+/** What a caller shows in a header (R33). */
+export const token = (): z.ZodType<Secret> => secretBy((value) => new Secret(checkedToken(value)));
 
 /** Keys as `id:base64[,id:base64]`, each of 32 bytes; a bare key has id 0 (R31). */
-export const keyRing = (): z.ZodType<KeyRing> => parsedBy(createKeyRing).register(secrets, { secret: true });
+export const keyRing = (): z.ZodType<KeyRing> => secretBy(createKeyRing);
 
 /** Who may call, as `name:role:secret[,name:role:secret]` (R33). */
-export const callers = (): z.ZodType<Callers> => parsedBy(createCallers).register(secrets, { secret: true });
+export const callers = (): z.ZodType<Callers> => secretBy(createCallers);
+
+/** What a function makes of a value that is secret; the message of an Error that it throws must quote nothing. */
+export const secretBy = <T>(read: (value: string) => T): z.ZodType<T> =>
+  parsedBy(read).register(secrets, { secret: true });
 
 /** What a function makes of the value; the message of an Error that it throws must quote nothing. */
 export const parsedBy = <T>(read: (value: string) => T) =>

@@ -1,8 +1,9 @@
 import kafkajs, { type Kafka, type SASLOptions } from 'kafkajs';
 import { z } from 'zod';
-import { flag, integer, type Secret, secret, text } from './config.ts';
+import { flag, integer, parsedBy, type Secret, secret, text } from './config.ts';
 import type { Log } from './log.ts';
 import { gauge } from './metrics.ts';
+import { readCertificates } from './tls.ts';
 
 // What publisher and receiver share: configuration, client, the topic, and what an outage looks like from outside.
 
@@ -28,7 +29,7 @@ export const kafkaConfig = z.object({
   KAFKA_GROUP: text().default('webhook-relay'),
   KAFKA_SSL: flag(false),
   /** PEM, where the machine's own authorities do not do. */
-  KAFKA_SSL_CA: text().optional(),
+  KAFKA_SSL_CA: parsedBy(readCertificates).optional(),
   KAFKA_SASL_MECHANISM: z
     .enum(['plain', 'scram-sha-256', 'scram-sha-512'], 'must be plain, scram-sha-256 or scram-sha-512')
     .optional(),

@@ -3,7 +3,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import { createServer as createTlsServer } from 'node:https';
 import type { AddressInfo, Server as NetServer } from 'node:net';
 import type { TLSSocket } from 'node:tls';
-import { ConfigError, type Env } from './config.ts';
+import { afterByteOrderMark, ConfigError, type Env } from './config.ts';
 import { createLog, type Log } from './log.ts';
 import { registry } from './metrics.ts';
 import { secureContextOf, type Tls } from './tls.ts';
@@ -25,7 +25,7 @@ export interface HealthReport {
 }
 
 /**
- * Serves GET /health/live (asks nothing outside the process), /health/ready (200 or 503, R45) and /metrics; what is none of these is the
+ * Serves GET and HEAD of /health/live (asks nothing outside the process), /health/ready (200 or 503, R45) and /metrics; what is none of these is the
  * fallback's. With TLS it is HTTPS; a CA then keeps those who show no certificate of it from the fallback, not from health and metrics.
  */
 export function createAdminServer(options: {
@@ -41,7 +41,7 @@ export function createAdminServer(options: {
   async function answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const send = (code: number, body: string, type = 'application/json') =>
       void response.writeHead(code, { 'content-type': type }).end(body);
-    const path = request.method === 'GET' ? request.url?.split('?')[0] : undefined;
+    const path = request.method === 'GET' || request.method === 'HEAD' ? request.url?.split('?')[0] : undefined;
     if (path === '/health/live') return send(200, '{"live":true}');
     if (path === '/metrics') return send(200, await registry.metrics(), registry.contentType);
     if (path === '/health/ready') {
@@ -90,7 +90,7 @@ export async function closeHttp(server: Server, drainMs: number): Promise<void> 
  */
 export function runMain(name: string, start: (env: Env) => Promise<Service>, secrets: readonly string[] = []): void {
   const env: Env = { ...process.env };
-  for (const secret of secrets) delete process.env[secret];
+  for (const secret of secrets.flatMap((name) => [name, afterByteOrderMark(name)])) delete process.env[secret];
   const log = createLog(name, env.LOG_LEVEL ?? '');
 
   const fail = (err: unknown) => {

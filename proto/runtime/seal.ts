@@ -29,15 +29,20 @@ export interface KeyRing {
   verify(purpose: string, data: string, mac: Uint8Array): boolean;
 }
 
-/** Reads `id:base64[,id:base64]`; a bare key has id 0. Throws an Error that names the rule and quotes nothing. */
+/**
+ * Reads `id:base64[,id:base64]`; a bare key has id 0. A key may as well be in base64url or hex, and wrapped over lines: 32 bytes look alike
+ * in no two of them. Throws an Error that names the rule and quotes nothing.
+ */
 export function createKeyRing(text: string): KeyRing {
   const keys = new Map<string, Buffer>();
   for (const entry of text.split(',')) {
-    const [, id = '0', key] = /^(?:([\w-]{1,32}):)?([A-Za-z0-9+/]{43}=)$/.exec(entry.trim()) ?? [];
-    if (!key)
+    const [, id = '0', text = ''] = /^(?:([\w-]{1,32}):)?([\s\S]+)$/.exec(entry.trim()) ?? [];
+    const key = text.replaceAll(/\s/g, '');
+    const encoding = /^[0-9a-f]{64}$/i.test(key) ? 'hex' : /^[A-Za-z0-9+/_-]{43}=?$/.test(key) ? 'base64' : undefined;
+    if (!encoding)
       throw new Error('must be id:base64[,id:base64], with ids of 1 to 32 of A-Z a-z 0-9 _ - and keys of 32 bytes');
     if (keys.has(id)) throw new Error('has the same key id twice');
-    keys.set(id, Buffer.from(key, 'base64'));
+    keys.set(id, Buffer.from(key, encoding));
   }
   const ids = [...keys.keys()];
   const first = ids[0]!;

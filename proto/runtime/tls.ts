@@ -1,7 +1,8 @@
 import { createPrivateKey, X509Certificate } from 'node:crypto';
 import type { SecureContextOptions } from 'node:tls';
 import type { z } from 'zod';
-import { isLoopback, parsedBy, type Secret, secret } from './config.ts';
+import { isLoopback, parsedBy, Secret, secretBy } from './config.ts';
+import { readPem } from './pem.ts';
 
 // TLS between services, by configuration: what this side of a connection shows, and whom it believes (R33). Certificates are read once,
 // at start: a new one takes a restart.
@@ -19,7 +20,7 @@ type Certificates<P extends string> = `${P}_TLS_CA` | `${P}_TLS_CERT`;
 /** <PEER>_TLS_CA, <PEER>_TLS_CERT and <PEER>_TLS_KEY, as entries of a configuration; each may come from a file. */
 export function tlsEntries<P extends string>(peer: P) {
   const certificates = parsedBy(readCertificates).optional();
-  const key = secret().optional();
+  const key = secretBy((pem) => new Secret(readPem(pem).join('\n'))).optional();
   const entries = { [`${peer}_TLS_CA`]: certificates, [`${peer}_TLS_CERT`]: certificates, [`${peer}_TLS_KEY`]: key };
   return entries as Record<Certificates<P>, typeof certificates> & Record<`${P}_TLS_KEY`, typeof key>;
 }
@@ -79,14 +80,14 @@ function isPair(cert: string, key: Secret): boolean {
   }
 }
 
-/** One or more certificates in PEM. */
-function readCertificates(pem: string): string {
-  const found = pem.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? [];
+/** One or more certificates in PEM, and nothing else. */
+export function readCertificates(pem: string): string {
+  const found = readPem(pem);
   try {
     for (const certificate of found) new X509Certificate(certificate);
   } catch {
     found.length = 0;
   }
   if (found.length === 0) throw new Error('must hold certificates in PEM');
-  return pem;
+  return found.join('\n');
 }

@@ -1,11 +1,11 @@
 import { z } from 'zod';
-import { milliseconds, port, secret, text } from '../../proto/runtime/config.ts';
+import { milliseconds, port, text, token } from '../../proto/runtime/config.ts';
 import { servesSafely, tlsEntries } from '../../proto/runtime/tls.ts';
 
 /** What the simulated engine takes from the environment. */
 export const engineConfig = z
   .object({
-    ENGINE_TOKEN: secret(32),
+    ENGINE_TOKEN: token(),
     ENGINE_HOST: text().default('127.0.0.1'),
     ENGINE_PORT: port(50_061),
     ENGINE_DATA: text().default('./.data/engine'),
@@ -13,7 +13,7 @@ export const engineConfig = z
     ...tlsEntries('ENGINE'),
     ...tlsEntries('CORE'),
     CORE_URL: text().optional(),
-    CORE_TOKEN: secret(32).optional(),
+    CORE_TOKEN: token().optional(),
     LOG_LEVEL: text().default('info'),
   })
   .superRefine(servesSafely('ENGINE'))

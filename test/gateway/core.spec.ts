@@ -133,6 +133,20 @@ describe('asking the core', () => {
     assert.deepEqual([answer.status, answer.text], [503, '{}']);
   });
 
+  for (const code of [Code.Unauthenticated, Code.PermissionDenied])
+    it(`R44 alerts when the core answers ${Code[code]}, the first time, and names the setting`, async () => {
+      const refuse = () => {
+        throw new ConnectError('no', code);
+      };
+      const gateway = await startGateway({ script: { createTransaction: refuse } });
+      assert.equal((await gateway.post('create-transaction', create)).status, 503);
+      const alerts = gateway.log.lines.filter(({ alert }) => alert !== undefined);
+      assert.deepEqual(
+        alerts.map(({ alert, setting }) => [alert, setting]),
+        [['token_refused', 'CORE_TOKEN']],
+      );
+    });
+
   it('R45 stays ready while the core does not answer', async () => {
     const gateway = await startGateway();
     await gateway.post('create-transaction', create);

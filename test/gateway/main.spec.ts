@@ -47,6 +47,24 @@ describe('the configuration of the gateway', () => {
     ]);
   });
 
+  it('refuses a second key that is damaged, wherever', () => {
+    const second = pemOf(wixKeys.publicKey);
+    for (const damaged of [
+      second.replace('-----BEGIN', '----BEGIN'),
+      second.replace('KEY-----\n', 'KEY----\n'),
+      second.replace('BEGIN PUBLIC', 'BEGIN'),
+      second.replace('MII', 'XYZ'),
+      second.slice(0, -30),
+      second.slice(30),
+      second.slice(100, 200),
+    ])
+      for (const both of [`${env.WIX_PUBLIC_KEY}${damaged}`, `${damaged}${env.WIX_PUBLIC_KEY}`]) {
+        assert.equal(problemsOf({ WIX_PUBLIC_KEY: both }).length, 1, both);
+        assert.match(problemsOf({ WIX_PUBLIC_KEY: both })[0] ?? '', /^WIX_PUBLIC_KEY must hold /);
+      }
+    assert.deepEqual(problemsOf({ WIX_PUBLIC_KEY: `# old\n${env.WIX_PUBLIC_KEY}# new\n${second}` }), []);
+  });
+
   it('takes one or two RSA public keys of 2048 bits or more, and quotes none', () => {
     const small = generateKeyPairSync('rsa', { modulusLength: 1024 });
     const curve = generateKeyPairSync('ec', { namedCurve: 'P-256' });
@@ -65,6 +83,7 @@ describe('the configuration of the gateway', () => {
       assert.match(problems[0]!, /^WIX_PUBLIC_KEY must hold /);
     }
     assert.deepEqual(problemsOf({ WIX_PUBLIC_KEY: env.WIX_PUBLIC_KEY.repeat(2).replaceAll('\n', '\\n') }), []);
+    assert.deepEqual(problemsOf({ WIX_PUBLIC_KEY: env.WIX_PUBLIC_KEY.replaceAll('\n', '\\r\\n') }), []);
     const pkcs1 = wixKeys.publicKey.export({ type: 'pkcs1', format: 'pem' }).toString();
     assert.deepEqual(problemsOf({ WIX_PUBLIC_KEY: pkcs1 }), []);
   });

@@ -101,6 +101,11 @@ describe('the HTTP side of the gateway', () => {
       assert.equal((await gateway.post('connect-account', body, { 'content-type': type })).status, 200, type);
   });
 
+  it('R7 takes a body whose encoding is said to be identity', async () => {
+    for (const encoding of ['identity', 'Identity'])
+      assert.equal((await gateway.post('connect-account', body, { 'content-encoding': encoding })).status, 200);
+  });
+
   it('R7 answers 400 to a signed body that is no JSON object, and quotes nothing of it', async () => {
     const secret = '4111111111111111';
     const deep = `${'['.repeat(400_000)}${']'.repeat(400_000)}`;

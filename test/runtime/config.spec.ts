@@ -21,6 +21,7 @@ import {
   secret,
   secretNames,
   text,
+  token,
   url,
 } from '../../proto/runtime/config.ts';
 
@@ -45,7 +46,7 @@ describe('the configuration', () => {
   });
   after(() => rmSync(folder, { recursive: true }));
 
-  function file(content: string): string {
+  function file(content: string | Buffer): string {
     const name = path.join(folder, String(Math.random()));
     writeFileSync(name, content);
     return name;
@@ -105,6 +106,39 @@ describe('the configuration', () => {
   it('refuses numbers that only look like some', () => {
     for (const value of ['1e3', '0x10', '1.5', '-1', '65536', '٣', '1 000'])
       assert.equal(problemsOf(z.object({ PORT: port(1) }), { PORT: value }).length, 1, value);
+  });
+
+  it('takes the address of a Kubernetes Service under the name of a port for what it is', () => {
+    const schema = z.object({ GATEWAY_PORT: port(8080) });
+    for (const link of ['tcp://10.0.0.1:8080', 'udp://10.0.0.1:53', 'tcp://[fd00::1]:8080'])
+      assert.deepEqual(parseConfig(schema, { GATEWAY_PORT: link }), { GATEWAY_PORT: 8080 }, link);
+    for (const wrong of ['tcp', '10.0.0.1:8080', 'http://10.0.0.1:8080'])
+      assert.equal(problemsOf(schema, { GATEWAY_PORT: wrong }).length, 1, wrong);
+  });
+
+  it('knows the first name of an .env file that begins with a byte order mark', () => {
+    const schema = z.object({ NAME: text() });
+    assert.equal(parseConfig(schema, { '\uFEFFNAME': 'one' }).NAME, 'one');
+    assert.equal(parseConfig(schema, { '\uFEFFNAME_FILE': file('two') }).NAME, 'two');
+    assert.equal(parseConfig(schema, { NAME: 'three', '\uFEFFNAME': 'one' }).NAME, 'three');
+  });
+
+  it('refuses a file that is no UTF-8, and takes one with a byte order mark', () => {
+    const schema = z.object({ PASSWORD: secret() });
+    const utf16 = Buffer.from('\uFEFFhunter2', 'utf16le');
+    const withoutMark = utf16.subarray(2);
+    for (const bytes of [utf16, withoutMark, Buffer.from(utf16).swap16(), Buffer.from([0x68, 0xe9])])
+      assert.deepEqual(problemsOf(schema, { PASSWORD_FILE: file(bytes) }), ['PASSWORD_FILE must be text in UTF-8']);
+    assert.equal(parseConfig(schema, { PASSWORD_FILE: file('\uFEFFhunter2\r\n') }).PASSWORD.reveal(), 'hunter2');
+  });
+
+  it('R33 refuses a token that no header carries', () => {
+    const schema = z.object({ ONE: token().optional(), ALL: callers().optional() });
+    for (const wrong of ['t'.repeat(31), `${'t'.repeat(32)} t`, `${'t'.repeat(32)}é`, `${'t'.repeat(32)}\nt`]) {
+      assert.equal(problemsOf(schema, { ONE: wrong }).length, 1, wrong);
+      assert.equal(problemsOf(schema, { ALL: `a:reader:${wrong}` }).length, 1, wrong);
+    }
+    assert.deepEqual(problemsOf(schema, { ONE: 't'.repeat(32), ALL: `a:reader:${'t'.repeat(32)}` }), []);
   });
 
   it('R34 takes any value from the file that NAME_FILE names', () => {

@@ -102,11 +102,13 @@ describe('R38 a service process', () => {
   });
 
   it('R34 keeps its secrets out of what a child process would inherit', async () => {
-    const { child, line, exit } = run({});
-    const { port } = await line('listening');
-    assert.deepEqual((await get(Number(port), '/')).split(','), ['NAME']);
-    child.kill('SIGTERM');
-    await exit;
+    for (const name of ['PASSWORD', '\uFEFFPASSWORD']) {
+      const { child, line, exit } = run({ PASSWORD: '', [name]: 'hunter2' });
+      const { port } = await line('listening');
+      assert.deepEqual((await get(Number(port), '/')).split(','), ['NAME']);
+      child.kill('SIGTERM');
+      await exit;
+    }
   });
 });
 
@@ -136,6 +138,17 @@ describe('R45 the admin server', () => {
     assert.deepEqual(await ask('/health/ready?x'), { code: 503, body: '{"ready":false,"detail":{"database":"down"}}' });
     report = () => Promise.reject(new Error('no answer'));
     assert.deepEqual(await ask('/health/ready'), { code: 503, body: '{"ready":false}' });
+  });
+
+  it('answers HEAD as it answers GET', async () => {
+    for (const [ready, code] of [
+      [true, 200],
+      [false, 503],
+    ] as const) {
+      report = async () => ({ ready });
+      assert.equal((await fetch(`http://127.0.0.1:${port}/health/ready`, { method: 'HEAD' })).status, code);
+    }
+    assert.equal((await fetch(`http://127.0.0.1:${port}/health/live`, { method: 'HEAD' })).status, 200);
   });
 
   it('is alive without asking anything', async () => {

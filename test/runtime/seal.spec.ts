@@ -63,6 +63,16 @@ describe('R31 a key ring', () => {
     assert(!createKeyRing(NEW).verify('lookup', 'data', mac));
   });
 
+  it('takes a key in hex, base64url or wrapped over lines for what it is', () => {
+    const bytes = Buffer.from(Array.from({ length: 32 }, (_, i) => 255 - i * 5));
+    const text = bytes.toString('base64');
+    const blob = createKeyRing(`a:${text}`).seal(plain, 'a');
+    const hex = bytes.toString('hex');
+    const wrapped = `${text.slice(0, 20)}\r\n${text.slice(20, 40)}\n${text.slice(40)}`;
+    for (const same of [hex, hex.toUpperCase(), bytes.toString('base64url'), text.slice(0, 43), wrapped])
+      assert.deepEqual(Buffer.from(createKeyRing(`a:${same}`).unseal(blob, 'a')), plain, same);
+  });
+
   it('gives a bare key the id 0', () => {
     assert.deepEqual(createKeyRing(Buffer.alloc(32).toString('base64')).ids, ['0']);
   });

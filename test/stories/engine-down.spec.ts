@@ -56,7 +56,11 @@ describe('while the engine is down', () => {
       assertSays(await stage.wix.refund(refunded), 1013, 'PROCESSOR_REFUSED');
       assertSays((await stage.wix.connect(stage.gatewayUrl)).answer, 1002, 'NO_ANSWER');
       await stage.told(sale, 'transaction', 1003);
-      assert.ok(stage.log.lines.some((line) => line.alert === 'processor_refuses_calls' && line.code === Code[code]));
+      const isToken = code === Code.Unauthenticated;
+      const alerts = stage.log.lines.filter(({ alert }) => alert !== undefined);
+      const alert = alerts.find((line) => line.code === Code[code]);
+      assert.equal(alert?.alert, isToken ? 'token_refused' : 'processor_refuses_calls');
+      assert.equal(alert?.setting, isToken ? 'PROCESSOR_TOKEN' : undefined);
     });
 
   for (const code of [

@@ -53,6 +53,17 @@ describe('delivering events', () => {
     );
   });
 
+  for (const status of [400, 401, 403])
+    it(`R44 alerts when Wix answers ${status} to the app's secret, the first time, and names the settings`, async () => {
+      const event = newPayment()('TRANSACTION_APPROVED');
+      kit.wix.answerToken(() => ({ status }));
+      await kit.receive(event);
+      await kit.deliver();
+      assert.deepEqual(kit.alerts(), ['token_refused']);
+      const alert = kit.log.lines.find((line) => line.alert === 'token_refused');
+      assert.equal(alert?.setting, 'WIX_APP_ID, WIX_APP_SECRET');
+    });
+
   it('R26 tells Wix in order of sequence, in whatever order events came', async () => {
     const next = newPayment();
     const events = [

@@ -179,6 +179,11 @@ describe('R33 the configuration of TLS', () => {
 
   it('refuses what is no certificate, and an authority for clients of a server without a certificate', () => {
     assert.deepEqual(problems('core', { CORE_TLS_CA: 'a file name' }), ['CORE_TLS_CA must hold certificates in PEM']);
+    const damaged = `${ours.cert}${ours.cert.replace('-----BEGIN', '----BEGIN')}`;
+    assert.match(
+      problems('core', { CORE_TLS_CA: damaged }).join(),
+      /^CORE_TLS_CA must hold blocks of PEM that are whole/,
+    );
     assert.deepEqual(problems('core', { CORE_TLS_CA: ours.cert }), ['CORE_TLS_CERT is missing beside CORE_TLS_CA']);
   });
 
