@@ -20,11 +20,12 @@ import {
 import { startEmbeddedPostgres } from './proto/runtime/embedded-postgres.ts';
 import { createGrpcTransport } from './proto/runtime/grpc-transport.ts';
 import { createKafkaPublisher, createKafkaReceiver, hideTimerWarnings } from './proto/runtime/kafka.ts';
-import { kafkaConfig, saslIsWhole } from './proto/runtime/kafka-client.ts';
+import { kafkaConfig } from './proto/runtime/kafka-client.ts';
 import { runMain, type Service } from './proto/runtime/lifecycle.ts';
 import { createLog, type Log } from './proto/runtime/log.ts';
 import { MESSAGE_LIMITS } from './proto/runtime/rpc.ts';
-import { callsSafely, isPlaintext, servesSafely, tlsOf } from './proto/runtime/tls.ts';
+import { demandSafety, warnOfPlaintext } from './proto/runtime/safe-config.ts';
+import { tlsOf } from './proto/runtime/tls.ts';
 import { relayConfig } from './webhook-relay/config.ts';
 import { createRelay, type Relay } from './webhook-relay/service.ts';
 
@@ -46,8 +47,7 @@ const servicesConfig = z
   .extend({ DATABASE_URL: databaseUrl().optional(), DATA_DIR: text().optional() })
   .extend({ ...kafkaConfig.shape, KAFKA_BROKERS: kafkaConfig.shape.KAFKA_BROKERS.optional() })
   .refine(isOnePlace, NOT_ONE_PLACE)
-  .superRefine(servesSafely('CORE'))
-  .superRefine(saslIsWhole);
+  .superRefine(demandSafety);
 
 export interface Connector extends Service {
   readonly gateway: Gateway;
@@ -118,11 +118,11 @@ async function fromEnvironment(env: Env): Promise<Service> {
   const whole = z
     .object({ ...servicesConfig.shape, ...processorConfig.shape })
     .refine(isOnePlace, NOT_ONE_PLACE)
-    .superRefine(callsSafely('PROCESSOR'));
+    .superRefine(demandSafety);
   const config = parseConfig(whole, env);
   refuseDevelopmentSecrets(whole, env);
   const log = (service: string) => createLog(service, config.LOG_LEVEL);
-  if (isPlaintext(config.PROCESSOR_URL)) log('core').warn('processor.plaintext', { url: config.PROCESSOR_URL });
+  warnOfPlaintext(config, log('connector'));
   const processor = createGrpcTransport({
     url: config.PROCESSOR_URL,
     tls: tlsOf('PROCESSOR', config),

@@ -8,13 +8,13 @@ import {
   logLevel,
   milliseconds,
   port,
-  secret,
   text,
   token,
   url,
 } from '../proto/runtime/config.ts';
-import { kafkaConfig, saslIsWhole } from '../proto/runtime/kafka-client.ts';
-import { callsSafely, servesSafely, tlsEntries } from '../proto/runtime/tls.ts';
+import { kafkaConfig } from '../proto/runtime/kafka-client.ts';
+import { demandSafety } from '../proto/runtime/safe-config.ts';
+import { tlsEntries } from '../proto/runtime/tls.ts';
 
 /** The core's part of the environment; README.md has the table. */
 export const coreConfig = z.object({
@@ -46,6 +46,8 @@ export const coreConfig = z.object({
   PROCESSOR_CALLS_MAX: integer(200, { min: 1, max: 10_000 }),
   /** U1: what a capture or void of a payment that was captured or voided before is told. */
   ALREADY_COMMITTED_REASON: integer(3031, { min: 1002, max: 9999 }),
+  /** Ways that can be read on other machines are meant (R33). */
+  ALLOW_PLAINTEXT: flag(false),
   DRAIN_MS: milliseconds(8_000, { min: 0, max: 9_000 }),
   LOG_LEVEL: logLevel(),
 });
@@ -56,13 +58,10 @@ export const processorConfig = z.object({
   PROCESSOR_URL: url('http:', 'https:'),
   PROCESSOR_TOKEN: token(),
   ...tlsEntries('PROCESSOR'),
-  ALLOW_PLAINTEXT: flag(false),
 });
 export type ProcessorConfig = z.infer<typeof processorConfig>;
 
 /** The core as a process of its own, with gateway and relay elsewhere. */
 export const standaloneConfig = z
   .object({ ...coreConfig.shape, ...processorConfig.shape, ...kafkaConfig.shape, CORE_TOKENS: callers() })
-  .superRefine(servesSafely('CORE'))
-  .superRefine(callsSafely('PROCESSOR'))
-  .superRefine(saslIsWhole);
+  .superRefine(demandSafety);

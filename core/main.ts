@@ -4,7 +4,8 @@ import { createGrpcTransport } from '../proto/runtime/grpc-transport.ts';
 import { createKafkaPublisher, hideTimerWarnings } from '../proto/runtime/kafka.ts';
 import { runMain } from '../proto/runtime/lifecycle.ts';
 import { createLog } from '../proto/runtime/log.ts';
-import { isPlaintext, tlsOf } from '../proto/runtime/tls.ts';
+import { warnOfPlaintext } from '../proto/runtime/safe-config.ts';
+import { tlsOf } from '../proto/runtime/tls.ts';
 import { standaloneConfig } from './config.ts';
 import { SEND_MS } from './publish-outbox.ts';
 import { createCore } from './service.ts';
@@ -16,7 +17,7 @@ runMain(
     const config = parseConfig(standaloneConfig, env);
     refuseDevelopmentSecrets(standaloneConfig, env);
     const log = createLog('core', config.LOG_LEVEL);
-    if (isPlaintext(config.PROCESSOR_URL)) log.warn('processor.plaintext', { url: config.PROCESSOR_URL });
+    warnOfPlaintext(config, log);
     const processor = createGrpcTransport({
       url: config.PROCESSOR_URL,
       tls: tlsOf('PROCESSOR', config),

@@ -1,8 +1,9 @@
 import { parseArgs } from 'node:util';
 import { z } from 'zod';
-import { databaseUrl, parseConfig } from '../proto/runtime/config.ts';
+import { databaseUrl, flag, parseConfig } from '../proto/runtime/config.ts';
 import { createDatabase } from '../proto/runtime/database.ts';
 import { createLog } from '../proto/runtime/log.ts';
+import { demandSafety } from '../proto/runtime/safe-config.ts';
 import { unpublishPayment, unpublishPeriod } from './store/outbox.ts';
 
 const HELP = `Publishes events again from the core's outbox, which keeps them for 90 days: for a gap on the topic, or a new consumer.
@@ -24,6 +25,10 @@ const chosenSchema = z
   .object({ transaction: z.string().optional(), since: time, until: time })
   .refine(({ transaction, since }) => !transaction !== !since, 'either --transaction or --since is needed');
 
+const databaseConfig = z
+  .object({ DATABASE_URL: databaseUrl(), ALLOW_PLAINTEXT: flag(false) })
+  .superRefine(demandSafety);
+
 async function republish(): Promise<string> {
   const text = { type: 'string' } as const;
   const options = { transaction: text, since: text, until: text, help: { type: 'boolean', short: 'h' } } as const;
@@ -32,7 +37,7 @@ async function republish(): Promise<string> {
   const chosen = chosenSchema.safeParse(values);
   if (!chosen.success) throw new Error(chosen.error.issues.map(({ message }) => message).join(', '));
   const { transaction, since = '', until } = chosen.data;
-  const url = parseConfig(z.object({ DATABASE_URL: databaseUrl() }), process.env).DATABASE_URL.reveal();
+  const url = parseConfig(databaseConfig, process.env).DATABASE_URL.reveal();
   const log = createLog('republish', 'warn');
   const db = createDatabase({ url, schema: 'core', poolSize: 1, statementTimeoutMs: STATEMENT_MS, log });
   const marked = transaction ? unpublishPayment(db, transaction) : unpublishPeriod(db, since, until);

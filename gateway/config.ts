@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { flag, logLevel, milliseconds, parsedBy, port, text, token } from '../proto/runtime/config.ts';
-import { callsSafely, tlsEntries } from '../proto/runtime/tls.ts';
+import { demandSafety } from '../proto/runtime/safe-config.ts';
+import { tlsEntries } from '../proto/runtime/tls.ts';
 import { readPublicKeys } from './verify-wix-signature.ts';
 
 export type GatewayConfig = z.infer<typeof gatewayConfig>;
@@ -26,4 +27,4 @@ export const standaloneConfig = gatewayConfig
     ...tlsEntries('CORE'),
     ALLOW_PLAINTEXT: flag(false),
   })
-  .superRefine(callsSafely('CORE'));
+  .superRefine(demandSafety);

@@ -5,7 +5,8 @@ import { parseConfig, refuseDevelopmentSecrets, secretNames } from '../proto/run
 import { createGrpcTransport } from '../proto/runtime/grpc-transport.ts';
 import { runMain } from '../proto/runtime/lifecycle.ts';
 import { createLog } from '../proto/runtime/log.ts';
-import { isPlaintext, tlsOf } from '../proto/runtime/tls.ts';
+import { warnOfPlaintext } from '../proto/runtime/safe-config.ts';
+import { tlsOf } from '../proto/runtime/tls.ts';
 import { standaloneConfig } from './config.ts';
 import { createGateway } from './service.ts';
 
@@ -15,7 +16,7 @@ runMain(
     const config = parseConfig(standaloneConfig, env);
     refuseDevelopmentSecrets(standaloneConfig, env);
     const log = createLog('gateway', config.LOG_LEVEL);
-    if (isPlaintext(config.CORE_URL)) log.warn('core.plaintext', { url: config.CORE_URL });
+    warnOfPlaintext(config, log);
     const core = createGrpcTransport({
       url: config.CORE_URL,
       tls: tlsOf('CORE', config),

@@ -2,6 +2,7 @@ import { z } from 'zod';
 import {
   callers,
   databaseUrl,
+  flag,
   integer,
   keyRing,
   logLevel,
@@ -11,7 +12,9 @@ import {
   text,
   url,
 } from '../proto/runtime/config.ts';
-import { kafkaConfig, saslIsWhole } from '../proto/runtime/kafka-client.ts';
+import { kafkaConfig } from '../proto/runtime/kafka-client.ts';
+import { demandSafety } from '../proto/runtime/safe-config.ts';
+import { tlsEntries } from '../proto/runtime/tls.ts';
 
 /** What the relay takes from the environment. */
 export const relayConfig = z.object({
@@ -30,6 +33,10 @@ export const relayConfig = z.object({
   /** Who may look at deliveries and decide about them; without it no RPC is served (R33). */
   RELAY_TOKENS: callers().optional(),
   RELAY_HOST: text().prefault('127.0.0.1'),
+  /** The port's certificate, and whose clients are let in. */
+  ...tlsEntries('RELAY'),
+  /** Ways that can be read on other machines are meant (R33). */
+  ALLOW_PLAINTEXT: flag(false),
   DRAIN_MS: milliseconds(8000),
   LOG_LEVEL: logLevel(),
 });
@@ -37,4 +44,4 @@ export const relayConfig = z.object({
 export type RelayConfig = z.infer<typeof relayConfig>;
 
 /** The relay as a process of its own, with the core elsewhere. */
-export const standaloneConfig = z.object({ ...relayConfig.shape, ...kafkaConfig.shape }).superRefine(saslIsWhole);
+export const standaloneConfig = z.object({ ...relayConfig.shape, ...kafkaConfig.shape }).superRefine(demandSafety);

@@ -2,6 +2,7 @@ import { parseConfig, refuseDevelopmentSecrets, secretNames } from '../proto/run
 import { createKafkaReceiver, hideTimerWarnings } from '../proto/runtime/kafka.ts';
 import { runMain } from '../proto/runtime/lifecycle.ts';
 import { createLog } from '../proto/runtime/log.ts';
+import { warnOfPlaintext } from '../proto/runtime/safe-config.ts';
 import { standaloneConfig } from './config.ts';
 import { createRelay, type Relay } from './service.ts';
 
@@ -12,6 +13,7 @@ runMain(
     const config = parseConfig(standaloneConfig, env);
     refuseDevelopmentSecrets(standaloneConfig, env);
     const log = createLog('webhook-relay', config.LOG_LEVEL);
+    warnOfPlaintext(config, log);
     const relay: Relay = createRelay(config, { log, isReceiving: () => events.isMoving() });
     const events = createKafkaReceiver({ config, receive: relay.receive, log });
     return {

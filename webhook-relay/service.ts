@@ -8,6 +8,7 @@ import type { Log } from '../proto/runtime/log.ts';
 import { type Loop, sleep, startLoop } from '../proto/runtime/loop.ts';
 import { logCalls } from '../proto/runtime/rpc.ts';
 import { createRpcHandler } from '../proto/runtime/rpc-over-http.ts';
+import { tlsOf } from '../proto/runtime/tls.ts';
 import type { RelayConfig } from './config.ts';
 import { createDeliverer } from './deliver.ts';
 import { ALLOWED, deliveriesService } from './deliveries-service.ts';
@@ -57,7 +58,7 @@ export function createRelay(config: RelayConfig, deps: { log: Log; isReceiving?:
       interceptors: [logCalls(log), requireToken(tokens, ALLOWED, log)],
     });
   const { RELAY_HOST: host, RELAY_PORT: port } = config;
-  const admin = createAdminServer({ host, port, health, log, fallback: rpc });
+  const admin = createAdminServer({ host, port, health, log, tls: tlsOf('RELAY', config), fallback: rpc });
   const stopping = new AbortController();
   let sweeping: Loop | undefined;
   let adminPort = 0;

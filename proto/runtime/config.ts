@@ -1,5 +1,6 @@
 import { isUtf8 } from 'node:buffer';
 import { readFileSync } from 'node:fs';
+import { isIPv6 } from 'node:net';
 import { z } from 'zod';
 import { type Callers, checkedToken, createCallers } from './callers.ts';
 import { createKeyRing, type KeyRing } from './seal.ts';
@@ -131,7 +132,7 @@ export const url = (...protocols: string[]): z.ZodType<string> =>
 
 /** Where PostgreSQL is, as a URL. pg would take another kind of text for a path on localhost, or quote it. */
 export const databaseUrl = (): z.ZodType<Secret> =>
-  parsedBy((value) => {
+  secretBy((value) => {
     const found = URL.parse(value.replace('@/', '@localhost/'));
     const isComplete = found && (found.hostname || found.searchParams.get('host')) && isDecodable(value);
     if (!isComplete || !/^postgres(ql)?:\/\//i.test(value))
@@ -139,7 +140,7 @@ export const databaseUrl = (): z.ZodType<Secret> =>
         'must be a URL such as postgres://USER:PASSWORD@HOST:5432/DATABASE, with %40 for an @ in the password',
       );
     return new Secret(value);
-  }).register(secrets, { secret: true });
+  });
 
 function isDecodable(value: string): boolean {
   try {
@@ -179,9 +180,10 @@ export const parsedBy = <T>(read: (value: string) => T) =>
     }
   });
 
-/** Whether host:port, or a URL, is on this machine, so that nothing need encrypt the way to it (R33). */
+/** Whether a host, host:port or URL is on this machine, so that nothing need encrypt the way to it (R33). */
 export function isLoopback(address: string): boolean {
-  const host = URL.parse(address.includes('://') ? address : `http://${address}`)?.hostname ?? '';
+  const place = isIPv6(address) ? `[${address}]` : address;
+  const host = URL.parse(place.includes('://') ? place : `http://${place}`)?.hostname ?? '';
   return host === 'localhost' || host === '[::1]' || /^127\.\d+\.\d+\.\d+$/.test(host);
 }
 

@@ -38,18 +38,6 @@ export const kafkaConfig = z.object({
 });
 export type KafkaConfig = z.infer<typeof kafkaConfig>;
 
-/** The rule between these entries, for `superRefine` on whatever schema holds them. */
-export function saslIsWhole(
-  config: Partial<Record<'KAFKA_SASL_MECHANISM' | 'KAFKA_SASL_USERNAME' | 'KAFKA_SASL_PASSWORD', unknown>>,
-  context: z.RefinementCtx,
-): void {
-  const given = [config.KAFKA_SASL_MECHANISM, config.KAFKA_SASL_USERNAME, config.KAFKA_SASL_PASSWORD].filter(
-    Boolean,
-  ).length;
-  const message = 'goes with KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD: all or none';
-  if (given % 3 !== 0) context.addIssue({ code: 'custom', path: ['KAFKA_SASL_MECHANISM'], message });
-}
-
 /** An outage longer than this is for a human. */
 const ALERT_AFTER_MS = 60_000;
 

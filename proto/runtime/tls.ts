@@ -1,7 +1,6 @@
-import { createPrivateKey, X509Certificate } from 'node:crypto';
+import { X509Certificate } from 'node:crypto';
 import type { SecureContextOptions } from 'node:tls';
-import type { z } from 'zod';
-import { isLoopback, parsedBy, Secret, secretBy } from './config.ts';
+import { parsedBy, Secret, secretBy } from './config.ts';
 import { readPem } from './pem.ts';
 
 // TLS between services, by configuration: what this side of a connection shows, and whom it believes (R33). Certificates are read once,
@@ -36,48 +35,9 @@ export function tlsOf<P extends string>(
 
 type Values = Readonly<Record<string, unknown>>;
 
-/** For `superRefine`, where this side serves: it has a pair, or nothing. */
-export const servesSafely = (peer: string) => (config: Values, context: z.RefinementCtx) => {
-  const tls = demandPair(peer, config, context);
-  if (tls?.ca && !tls.cert)
-    context.addIssue({ code: 'custom', path: [`${peer}_TLS_CERT`], message: `is missing beside ${peer}_TLS_CA` });
-};
-
-/** For `superRefine`, where this side calls <PEER>_URL: over https, or on this machine, or because ALLOW_PLAINTEXT accepts it. */
-export const callsSafely = (peer: string) => (config: Values, context: z.RefinementCtx) => {
-  const tls = demandPair(peer, config, context);
-  const url = String(config[`${peer}_URL`]);
-  const refuse = (message: string) => context.addIssue({ code: 'custom', path: [`${peer}_URL`], message });
-  if (!url.startsWith('https://') && tls) refuse(`must be https:// for ${peer}_TLS_*`);
-  else if (isPlaintext(url) && !config.ALLOW_PLAINTEXT) refuse(PLAINTEXT_REFUSED);
-};
-
-const PLAINTEXT_REFUSED =
-  'is not on this machine, and nothing encrypts the way to it: take https://, or ALLOW_PLAINTEXT=true accepts that';
-
-/** Whether what goes to this URL, or host:port, can be read on the way. */
-export const isPlaintext = (url: string): boolean => !url.startsWith('https://') && !isLoopback(url);
-
 /** As Node's TLS takes it. */
 export function secureContextOf({ ca, cert, key }: Tls): SecureContextOptions {
   return { ca, cert, key: key?.reveal(), minVersion: 'TLSv1.2' };
-}
-
-function demandPair(peer: string, config: Values, context: z.RefinementCtx): Tls | undefined {
-  const tls = tlsOf(peer, config as Parameters<typeof tlsOf>[1]);
-  if (!tls?.cert !== !tls?.key)
-    context.addIssue({ code: 'custom', path: [`${peer}_TLS_CERT`], message: `and ${peer}_TLS_KEY go together` });
-  else if (tls?.cert && tls.key && !isPair(tls.cert, tls.key))
-    context.addIssue({ code: 'custom', path: [`${peer}_TLS_KEY`], message: `is not the key of ${peer}_TLS_CERT` });
-  return tls;
-}
-
-function isPair(cert: string, key: Secret): boolean {
-  try {
-    return new X509Certificate(cert).checkPrivateKey(createPrivateKey(key.reveal()));
-  } catch {
-    return false;
-  }
 }
 
 /** One or more certificates in PEM, and nothing else. */

@@ -1,6 +1,7 @@
 import { z } from 'zod';
-import { milliseconds, port, text, token } from '../../proto/runtime/config.ts';
-import { servesSafely, tlsEntries } from '../../proto/runtime/tls.ts';
+import { flag, milliseconds, port, text, token } from '../../proto/runtime/config.ts';
+import { demandSafety } from '../../proto/runtime/safe-config.ts';
+import { tlsEntries } from '../../proto/runtime/tls.ts';
 
 /** What the simulated engine takes from the environment. */
 export const engineConfig = z
@@ -14,9 +15,10 @@ export const engineConfig = z
     ...tlsEntries('CORE'),
     CORE_URL: text().optional(),
     CORE_TOKEN: token().optional(),
+    ALLOW_PLAINTEXT: flag(false),
     LOG_LEVEL: text().default('info'),
   })
-  .superRefine(servesSafely('ENGINE'))
+  .superRefine(demandSafety)
   .refine((config) => !config.CORE_URL || config.CORE_TOKEN, {
     path: ['CORE_TOKEN'],
     message: 'is needed with CORE_URL',

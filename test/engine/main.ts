@@ -25,6 +25,7 @@ const HELP = `The simulated engine: processor.v1 over gRPC, with books of its ow
                      own certificate, its key, and who signs the callers that are let in (PEM, or files in ..._FILE)
   CORE_TLS_CA, CORE_TLS_CERT, CORE_TLS_KEY
                      with a CORE_URL of https://: whose core is believed, and the engine's certificate for it
+  ALLOW_PLAINTEXT    true accepts an ENGINE_HOST or CORE_URL beyond this machine without TLS
   LOG_LEVEL          info
 
 What was really charged: node test/engine/list-books.ts --data DIR

@@ -4,7 +4,7 @@ import { z } from 'zod';
 import { withToken } from '../../proto/runtime/callers.ts';
 import { Secret } from '../../proto/runtime/config.ts';
 import { createGrpcTransport } from '../../proto/runtime/grpc-transport.ts';
-import { isPlaintext } from '../../proto/runtime/tls.ts';
+import { isPlaintext } from '../../proto/runtime/safe-config.ts';
 import { createKit } from './contract-kit.ts';
 import { type Means, meansSchema, SIMULATED_MEANS } from './contract-means.ts';
 import { type EngineUnderTest, GROUPS, hold, unanswered } from './contract-suite.ts';

@@ -154,15 +154,16 @@ describe('core and relay without Kafka', () => {
 });
 
 describe('the configuration of core and relay as processes of their own', () => {
-  const KEY = `k1:${Buffer.alloc(32, 7).toString('base64')}`;
+  const key = (byte: number) => `k1:${Buffer.alloc(32, byte).toString('base64')}`;
   const env = {
     ...{
       DATABASE_URL: 'postgres://localhost/payments',
-      EVENTS_KEY: KEY,
-      CREDENTIALS_KEY: KEY,
+      EVENTS_KEY: key(7),
+      CREDENTIALS_KEY: key(8),
       KAFKA_BROKERS: 'kafka:9092',
+      KAFKA_SSL: 'true',
     },
-    ...{ CORE_TOKENS: `wix:gateway:${TOKEN}`, MODE_WHEN_ABSENT: 'live', PROCESSOR_TOKEN: TOKEN },
+    ...{ CORE_TOKENS: `wix:gateway:${TOKEN}`, MODE_WHEN_ABSENT: 'live', PROCESSOR_TOKEN: `engine-${TOKEN}` },
     ...{ PROCESSOR_URL: 'http://127.0.0.1:1', WIX_APP_ID: 'id', WIX_APP_SECRET: 'secret', WIX_USER_AGENT: 'psp/1' },
   };
   const problems = (schema: typeof coreConfig | typeof relayConfig, changes: Record<string, string>) => {

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { request } from 'node:https';
 import path from 'node:path';
 import { create, toBinary } from '@bufbuild/protobuf';
 import { CredentialsOnFileSchema } from '../../proto/gen/payments/v1/outcome_pb.js';
@@ -10,6 +11,7 @@ import type { BusMessage } from '../../proto/runtime/event-bus.ts';
 import { createKeyRing, type KeyRing } from '../../proto/runtime/seal.ts';
 import { relayConfig } from '../../webhook-relay/config.ts';
 import { createRelay, type Relay } from '../../webhook-relay/service.ts';
+import { type Certificate, createAuthority } from '../support/certificates.ts';
 import { freshDatabase } from '../support/database.ts';
 import { eventually } from '../support/eventually.ts';
 import { quietLog } from '../support/log.ts';
@@ -77,6 +79,31 @@ describe('the relay', () => {
       wix.events.map(({ kind }) => kind),
       ['transaction', 'capture'],
     );
+  });
+
+  it('R33 speaks TLS alone on its port with a certificate, and answers RPCs only to clients of its authority', async () => {
+    const authority = createAuthority('our authority');
+    const [own, client] = [authority.issue('relay'), authority.issue('operator')];
+    const token = 't'.repeat(32);
+    const relay = await startRelay({
+      RELAY_TOKENS: `ada:reader:${token}`,
+      RELAY_TLS_CERT: own.cert,
+      RELAY_TLS_KEY: own.key,
+      RELAY_TLS_CA: authority.cert,
+    });
+    const ask = (method: string, path: string, shown?: Certificate) =>
+      new Promise<number | undefined>((resolve, reject) => {
+        const headers = { 'content-type': 'application/json', authorization: `Bearer ${token}` };
+        const address = { host: 'localhost', port: relay.adminPort, path, method, headers, agent: false };
+        request({ ...address, ca: authority.cert, ...shown }, (response) => resolve(response.resume().statusCode))
+          .on('error', reject)
+          .end(method === 'POST' ? '{}' : undefined);
+      });
+    const list = '/relay.v1.DeliveriesService/ListDeliveries';
+    assert.equal(await ask('POST', list, client), 200);
+    assert.equal(await ask('POST', list), 401);
+    assert.equal(await ask('GET', '/health/live'), 200);
+    await assert.rejects(fetch(`http://127.0.0.1:${relay.adminPort}/health/live`));
   });
 
   it('delivers after a restart what it had received before', async () => {
@@ -218,7 +245,13 @@ describe('the relay', () => {
         assert.throws(() => parseConfig(relayConfig, { ...env, WIX_USER_AGENT: agent }), /WIX_USER_AGENT/);
     });
     it('R34 names its secrets', () => {
-      assert.deepEqual(secretNames(relayConfig), ['DATABASE_URL', 'EVENTS_KEY', 'WIX_APP_SECRET', 'RELAY_TOKENS']);
+      assert.deepEqual(secretNames(relayConfig), [
+        'DATABASE_URL',
+        'EVENTS_KEY',
+        'WIX_APP_SECRET',
+        'RELAY_TOKENS',
+        'RELAY_TLS_KEY',
+      ]);
     });
     it('sends to Wix itself unless told otherwise', () => {
       const { WIX_API_URL, ...rest } = env;

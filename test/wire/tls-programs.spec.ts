@@ -79,7 +79,7 @@ describe('R33 programs with TLS, whose certificates are files', () => {
       body: body as Uint8Array<ArrayBuffer>,
     });
     assert.equal(response.status, 200);
-    assert.equal(gateway.lines.filter(({ event }) => event === 'core.plaintext').length, 0);
+    assert.equal(gateway.lines.filter(({ event }) => event === 'plaintext.allowed').length, 0);
     await server.stop(0);
   });
 
@@ -87,10 +87,10 @@ describe('R33 programs with TLS, whose certificates are files', () => {
     const CORE_URL = 'http://core.invalid:50051';
     const gateway = startProgram('gateway/main.ts', { ...gatewayEnv, CORE_URL, ALLOW_PLAINTEXT: 'true' });
     await gateway.until((program) => numberIn(program, 'gateway.listening', 'port'));
-    const warnings = gateway.lines.filter(({ event, level }) => event === 'core.plaintext' && level === 'warn');
+    const warnings = gateway.lines.filter(({ event, level }) => event === 'plaintext.allowed' && level === 'warn');
     assert.deepEqual(
-      warnings.map(({ url }) => url),
-      [CORE_URL],
+      warnings.map(({ settings }) => settings),
+      [['CORE_URL']],
     );
   });
 

@@ -8,7 +8,9 @@ import { PaymentsService } from '../../proto/gen/payments/v1/payments_service_pb
 import { ConfigError, type Env, parseConfig, Secret, secretNames } from '../../proto/runtime/config.ts';
 import { createGrpcServer } from '../../proto/runtime/grpc-server.ts';
 import { createGrpcTransport } from '../../proto/runtime/grpc-transport.ts';
-import { isPlaintext, type Tls, tlsEntries } from '../../proto/runtime/tls.ts';
+import { isPlaintext } from '../../proto/runtime/safe-config.ts';
+import { type Tls, tlsEntries } from '../../proto/runtime/tls.ts';
+import { standaloneConfig as relayStandalone } from '../../webhook-relay/config.ts';
 import { pemOf, wixKeys } from '../gateway/harness.ts';
 import { type Certificate, createAuthority } from '../support/certificates.ts';
 import { KEYS } from '../support/core.ts';
@@ -117,7 +119,8 @@ describe('R33 gRPC with TLS', () => {
 });
 
 describe('R33 the configuration of TLS', () => {
-  const needed: Record<'gateway' | 'core', Env> = {
+  type Way = [keyof typeof needed, string, Env, Env];
+  const needed: Record<'gateway' | 'core' | 'relay', Env> = {
     gateway: { WIX_PUBLIC_KEY: pemOf(wixKeys.publicKey), CORE_TOKEN: 'x'.repeat(32) },
     core: {
       ...KEYS,
@@ -128,9 +131,18 @@ describe('R33 the configuration of TLS', () => {
       PROCESSOR_TOKEN: 'x'.repeat(32),
       PROCESSOR_URL: 'http://127.0.0.1:50061',
     },
+    relay: {
+      EVENTS_KEY: KEYS.EVENTS_KEY,
+      DATABASE_URL: 'postgres://localhost/payments',
+      KAFKA_BROKERS: '127.0.0.1:9092',
+      RELAY_TOKENS: `ada:operator:${'x'.repeat(32)}`,
+      WIX_APP_ID: 'app',
+      WIX_APP_SECRET: 'secret',
+      WIX_USER_AGENT: 'wire/1.0',
+    },
   };
-  const schemas = { gateway: gatewayStandalone, core: coreStandalone };
-  const problems = (service: 'gateway' | 'core', changed: Env): readonly string[] => {
+  const schemas = { gateway: gatewayStandalone, core: coreStandalone, relay: relayStandalone };
+  const problems = (service: keyof typeof needed, changed: Env): readonly string[] => {
     try {
       parseConfig(schemas[service] as z.ZodObject, { ...needed[service], ...changed });
       return [];
@@ -142,18 +154,65 @@ describe('R33 the configuration of TLS', () => {
   };
   const pair = (peer: string, { cert, key }: Certificate) => ({ [`${peer}_TLS_CERT`]: cert, [`${peer}_TLS_KEY`]: key });
 
-  it('refuses a peer on another machine over plaintext unless that is accepted', () => {
-    const refused =
-      'is not on this machine, and nothing encrypts the way to it: take https://, or ALLOW_PLAINTEXT=true accepts that';
-    for (const [service, name] of [
-      ['gateway', 'CORE_URL'],
-      ['core', 'PROCESSOR_URL'],
-    ] as const) {
-      assert.deepEqual(problems(service, { [name]: 'http://10.0.0.7:50051' }), [`${name} ${refused}`]);
-      assert.deepEqual(problems(service, { [name]: 'http://10.0.0.7:50051', ALLOW_PLAINTEXT: 'true' }), []);
-      assert.deepEqual(problems(service, { [name]: 'https://10.0.0.7:50051' }), []);
-      assert.deepEqual(problems(service, { [name]: 'http://localhost:50051' }), []);
-    }
+  /** A setting beyond this machine, and how it is made good. */
+  const WAYS: Way[] = [
+    ['gateway', 'CORE_URL', { CORE_URL: 'http://10.0.0.7:50051' }, { CORE_URL: 'https://10.0.0.7:50051' }],
+    ['core', 'PROCESSOR_URL', { PROCESSOR_URL: 'http://engine:50061' }, { PROCESSOR_URL: 'https://engine:50061' }],
+    ['relay', 'WIX_API_URL', { WIX_API_URL: 'http://wix.example' }, { WIX_API_URL: 'https://wix.example' }],
+    ...(['core', 'relay'] as const).flatMap((service) => [
+      [service, 'KAFKA_BROKERS', { KAFKA_BROKERS: '127.0.0.1:1,kafka:9092' }, { KAFKA_SSL: 'true' }] as Way,
+      ...['db/payments?', '10.0.0.7:5432/p?', 'localhost.example/p?', '[fd00::1]/p?', '/payments?host=db&'].map(
+        (place): Way => [
+          service,
+          'DATABASE_URL',
+          { DATABASE_URL: `postgres://u:p@${place}sslmode=disable` },
+          { DATABASE_URL: `postgres://u:p@${place}sslmode=verify-full` },
+        ],
+      ),
+    ]),
+    ...['0.0.0.0', '::', '10.0.0.7', 'core'].flatMap((host): Way[] => [
+      ['core', 'CORE_HOST', { CORE_HOST: host }, pair('CORE', core)],
+      ['relay', 'RELAY_HOST', { RELAY_HOST: host }, pair('RELAY', core)],
+    ]),
+  ];
+
+  for (const [service, name, beyond, good] of WAYS)
+    it(`refuses ${Object.values(beyond)} as ${name} of the ${service} unless it is encrypted, or accepted`, () => {
+      const [problem, ...others] = problems(service, beyond);
+      assert.match(
+        problem ?? '',
+        new RegExp(`^${name} is not this machine alone, .+ ALLOW_PLAINTEXT=true accepts that$`),
+      );
+      assert.deepEqual(others, []);
+      assert.deepEqual(problems(service, { ...beyond, ALLOW_PLAINTEXT: 'true' }), []);
+      assert.deepEqual(problems(service, { ...beyond, ...good }), []);
+    });
+
+  it('takes what stays on this machine as it is', () => {
+    for (const host of ['127.0.0.1', 'localhost', '::1', '[::1]'])
+      assert.deepEqual(problems('core', { CORE_HOST: host }), [], host);
+    for (const place of ['localhost', '127.0.0.1:1', '[::1]', '%2Fvar%2Frun', ''])
+      assert.deepEqual(problems('core', { DATABASE_URL: `postgres://u:p@${place}/payments` }), [], place);
+    assert.deepEqual(problems('core', { DATABASE_URL: 'postgres:///payments?host=/run/postgresql' }), []);
+    assert.deepEqual(problems('gateway', { CORE_URL: 'http://localhost:50051' }), []);
+    assert.deepEqual(problems('core', { KAFKA_BROKERS: 'localhost:9092,[::1]:9092' }), []);
+    // Nothing secret comes through a port without tokens.
+    assert.deepEqual(problems('relay', { RELAY_HOST: '0.0.0.0', RELAY_TOKENS: '' }), []);
+  });
+
+  it('names every way that can be read, at once', () => {
+    const beyond = {
+      DATABASE_URL: 'postgres://db/p',
+      KAFKA_BROKERS: 'kafka:1',
+      CORE_HOST: '::',
+      PROCESSOR_URL: 'http://e',
+    };
+    assert.deepEqual(
+      problems('core', beyond)
+        .map((problem) => problem.split(' ')[0])
+        .sort(),
+      Object.keys(beyond).sort(),
+    );
   });
 
   it('knows what can be read on the way', () => {
@@ -166,6 +225,7 @@ describe('R33 the configuration of TLS', () => {
       ['gateway', 'CORE', { CORE_URL: 'https://core:50051' }],
       ['core', 'PROCESSOR', { PROCESSOR_URL: 'https://engine:50061' }],
       ['core', 'CORE', {}],
+      ['relay', 'RELAY', {}],
     ] as const) {
       assert.deepEqual(problems(service, { ...url, ...pair(peer, core) }), []);
       const together = [`${peer}_TLS_CERT and ${peer}_TLS_KEY go together`];
