@@ -12,7 +12,7 @@ import { transactionById } from './store/transactions.ts';
  */
 export async function answerOperation(core: Core, budget: Budget, id: string) {
   const operation = await readWithin(budget, async () => {
-    const found = await operationById(core.db, id);
+    const found = await core.turns.read(id, () => operationById(core.db, id));
     return found?.state === 'running' ? undefined : found;
   });
   if (!operation || operation.state === 'unknown') throw outcomeUnknown();

@@ -11,29 +11,42 @@ export interface Calls {
   readonly signal: AbortSignal;
   /** How many more may run. */
   room(): number;
-  /** Throws UNAVAILABLE when there is no room: asked before tx 1, so that nothing is recorded (R20). */
-  demandRoom(): void;
+  /**
+   * Throws UNAVAILABLE when there is no room for this owner, of whom nobody may take more than is left to others: asked before tx 1, so
+   * that nothing is recorded (R20). A tenth is kept from new payments, for what follows those that were made (R48).
+   */
+  demandRoom(owner: string, isNewPayment: boolean): void;
   /** Runs detached from any caller. Never rejects: an error is logged, the rows say what to ask. */
-  run(work: () => Promise<void>): Promise<void>;
+  run(work: () => Promise<void>, owner?: string): Promise<void>;
   /** Waits for what is in flight, then cuts it off: its rows stay as they are, and reconciliation settles them (R38). */
   drain(ms: number): Promise<void>;
 }
 
 export function createCalls(name: string, max: number, log: Log): Calls {
   const running = new Set<Promise<void>>();
+  const owned = new Map<string, number>();
+  const own = (owner: string, more: 1 | -1) => {
+    const count = (owned.get(owner) ?? 0) + more;
+    if (count > 0) owned.set(owner, count);
+    else owned.delete(owner);
+  };
   const end = new AbortController();
   const inFlight = gauge('calls_in_flight', 'Detached work that is running.', ['name']);
   const room = () => max - running.size;
   return {
     signal: end.signal,
     room,
-    demandRoom: () => {
-      if (room() <= 0) throw rpcError(Code.Unavailable, 'OVERLOADED', 'too many processor calls are in flight');
+    demandRoom: (owner, isNewPayment) => {
+      const most = isNewPayment ? Math.ceil(max * 0.9) : max;
+      if (!hasShare(owned.get(owner) ?? 0, running.size, most))
+        throw overloaded('too many processor calls are in flight');
     },
-    run: (work) => {
+    run: (work, owner = '') => {
+      own(owner, 1);
       const task = work()
         .catch((err) => log.error('call.broken', { err }))
         .finally(() => {
+          own(owner, -1);
           running.delete(task);
           inFlight.set({ name }, running.size);
         });
@@ -53,18 +66,21 @@ export function createCalls(name: string, max: number, log: Log): Calls {
 export interface Budget {
   isOver(): boolean;
   leftMs(): number;
+  /** Too little is left of it to begin something that has to be sent. */
+  isShort(): boolean;
 }
 
 /** The earlier of the core's own budget and the caller's deadline less a second (R4). */
 export function startBudget(ownMs: number, callerMs: number | undefined): Budget {
-  const end = performance.now() + Math.min(ownMs, callerMs === undefined ? ownMs : callerMs - 1_000);
+  const wholeMs = Math.min(ownMs, callerMs === undefined ? ownMs : callerMs - 1_000);
+  const end = performance.now() + wholeMs;
   const leftMs = () => Math.max(0, Math.ceil(end - performance.now()));
-  return { leftMs, isOver: () => leftMs() === 0 };
+  return { leftMs, isOver: () => leftMs() === 0, isShort: () => leftMs() <= wholeMs / 4 };
 }
 
-/** R1: no tx 1 of any kind once the budget is over, so that a caller who gave up is not charged later. */
+/** R1, R48: no tx 1 of any kind at the end of the budget: a caller who gave up is not charged later, and what is recorded is sent. */
 export function demandTime(budget: Budget): void {
-  if (budget.isOver()) throw rpcError(Code.DeadlineExceeded, 'BUDGET_OVER', 'the time to answer is over');
+  if (budget.isShort()) throw rpcError(Code.DeadlineExceeded, 'BUDGET_OVER', 'the time to answer is over');
 }
 
 /**
@@ -79,9 +95,69 @@ export async function readWithin<T>(budget: Budget, read: () => Promise<T | unde
   }
 }
 
+/** What many wait for at once in this process, by a key: nobody who waits holds a lock or a connection (R48). */
+export interface Turns {
+  /** Runs when all that came before with this key have ended. Undefined: the budget was over first. */
+  take<T>(key: string, budget: Budget, run: () => Promise<T>): Promise<T | undefined>;
+  /** Reads once for all who ask while another read with this key is running, when that one has ended: what they get is never older than their question. */
+  read<T>(key: string, read: () => Promise<T>): Promise<T>;
+}
+
+export function createTurns(): Turns {
+  const turns = new Map<string, Promise<unknown>>();
+  const reads = new Map<string, Promise<unknown>>();
+  const next = new Map<string, Promise<unknown>>();
+  const keep = (of: Map<string, Promise<unknown>>, key: string, work: Promise<unknown>) => {
+    const ended = work.then(
+      () => undefined,
+      () => undefined,
+    );
+    of.set(key, ended);
+    void ended.then(() => of.get(key) === ended && of.delete(key));
+  };
+
+  return {
+    async take(key, budget, run) {
+      const before = turns.get(key);
+      const mine = Promise.withResolvers<void>();
+      keep(turns, key, Promise.all([before, mine.promise]));
+      try {
+        if (before) await within(budget.leftMs(), before);
+        return before && budget.isOver() ? undefined : await run();
+      } finally {
+        mine.resolve();
+      }
+    },
+    read<T>(key: string, read: () => Promise<T>) {
+      const shared = next.get(key) as Promise<T> | undefined;
+      if (shared) return shared;
+      const begin = () => {
+        next.delete(key);
+        const mine = read();
+        keep(reads, key, mine);
+        return mine;
+      };
+      const before = reads.get(key);
+      if (!before) return begin();
+      const mine = before.then(begin);
+      next.set(key, mine);
+      return mine;
+    },
+  };
+}
+
 /** Waits for work, but no longer than `ms`. */
 export async function within(ms: number, work: Promise<unknown>): Promise<void> {
   const done = new AbortController();
   await Promise.race([work, sleep(ms, done.signal)]);
   done.abort();
+}
+
+/** Whether somebody who has `own` of the `taken` places may have one more of `max`: as many as are left to others, so that some always are. */
+export function hasShare(own: number, taken: number, max: number): boolean {
+  return taken < max && own <= max - taken;
+}
+
+export function overloaded(message: string) {
+  return rpcError(Code.Unavailable, 'OVERLOADED', message);
 }

@@ -7,7 +7,7 @@ import { Reason } from '../proto/gen/payments/v1/reason_pb.js';
 import type { Queryable } from '../proto/runtime/database.ts';
 import { rpcError } from '../proto/runtime/rpc.ts';
 import { answerOperation, outcomeUnknown } from './answer-operation.ts';
-import { demandTime, readWithin, startBudget } from './calls.ts';
+import { startBudget } from './calls.ts';
 import type { Core } from './context.ts';
 import * as convert from './convert.ts';
 import { operationId } from './ids.ts';
@@ -15,7 +15,7 @@ import { isOfMerchant, processorAccount } from './merchant-credentials.ts';
 import type { Operation } from './operation.ts';
 import { perform, runningMs } from './perform.ts';
 import { sendMoney } from './processor.ts';
-import { type Recorded, record } from './record.ts';
+import { type Recorded, receiveInTurn, record } from './record.ts';
 import { announce } from './settle.ts';
 import { operationByCall, operationsOf } from './store/operations.ts';
 import { lockTransaction } from './store/transactions.ts';
@@ -31,12 +31,7 @@ export async function captureOrVoid(core: Core, kind: Kind, request: Request, co
   validCapture(request);
   const budget = startBudget(core.config.ANSWER_BUDGET_MS, context.timeoutMs());
   // While another capture or void runs, the answer depends on what becomes of it.
-  const received = await readWithin(budget, () =>
-    core.db.inTx((tx) => {
-      demandTime(budget);
-      return receive(core, tx, kind, request);
-    }),
-  );
+  const received = await receiveInTurn(core, budget, request.externalId, (tx) => receive(core, tx, kind, request));
   if (!received) throw outcomeUnknown();
   if ('refusal' in received) return { refusal: convert.toRefusal(received.refusal) };
   const { transaction, operation, authorize } = received;
@@ -85,7 +80,7 @@ async function receive(core: Core, tx: Queryable, kind: Kind, request: Request):
     case 'run': {
       const refusal = wrongAmount(kind, request.amount, transaction.authorizedAmount);
       if (refusal) return refuse(refusal);
-      core.calls.demandRoom();
+      core.calls.demandRoom(transaction.externalMerchantId ?? '', false);
       const state = kind === 'capture' ? 'capturing' : 'voiding';
       const authorize = operations.find((operation) => operation.kind === 'authorize');
       if (!authorize) throw new Error('an authorized payment has an authorize operation');

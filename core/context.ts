@@ -2,7 +2,8 @@ import type { Client } from '@connectrpc/connect';
 import type { ProcessorService } from '../proto/gen/processor/v1/processor_pb.js';
 import type { Database } from '../proto/runtime/database.ts';
 import type { Log } from '../proto/runtime/log.ts';
-import type { Calls } from './calls.ts';
+import type { Admission } from './admission.ts';
+import type { Calls, Turns } from './calls.ts';
 import type { CoreConfig } from './config.ts';
 import type { Watchers } from './watch-transaction.ts';
 
@@ -12,6 +13,9 @@ export interface Core {
   readonly db: Database;
   readonly log: Log;
   readonly processor: Client<typeof ProcessorService>;
+  /** What may begin. */
+  readonly admission: Admission;
+  readonly turns: Turns;
   /** Calls that a caller waits for. */
   readonly calls: Calls;
   /** Reconciliation's. */

@@ -42,13 +42,17 @@ export async function createTransaction(
 ): Promise<CreateTransactionResponse> {
   validCreate(request);
   const budget = startBudget(core.config.ANSWER_BUDGET_MS, context.timeoutMs());
-  const known = await transactionByExternalId(core.db, request.externalId);
-  if (known) return answerKnown(core, budget, request, known);
-  const begun = await core.db.inTx((tx) => {
-    demandTime(budget);
-    return begin(core, tx, request);
+  const arrival = { kind: 'create', externalId: request.externalId, owner: request.externalMerchantId } as const;
+  const begun = await core.admission.admit(arrival, budget, async () => {
+    const known = await transactionByExternalId(core.db, request.externalId);
+    if (known) return { known };
+    return core.db.inTx((tx) => {
+      demandTime(budget);
+      return begin(core, tx, request);
+    });
   });
   if (!begun) return createTransaction(core, request, context);
+  if ('known' in begun) return answerKnown(core, budget, request, begun.known);
   if (!('operation' in begun)) {
     announce(core, { transaction: begun.transaction, change: { event: 'transaction_declined' } });
     return answer(core, budget, request);
@@ -72,7 +76,7 @@ async function begin(
   request: CreateTransactionRequest,
 ): Promise<(Intent & { account: ProcessorAccount }) | { transaction: Transaction } | undefined> {
   const { refusal, accountId, mode } = await admit(core, tx, request);
-  if (!refusal) core.calls.demandRoom();
+  if (!refusal) core.calls.demandRoom(request.externalMerchantId, true);
   const row = newTransaction(request, accountId, mode, refusal);
   const transaction = await insertTransaction(tx, row);
   if (!transaction) return undefined;
@@ -251,8 +255,9 @@ async function answer(
   budget: Budget,
   request: CreateTransactionRequest,
 ): Promise<CreateTransactionResponse> {
+  const look = () => transactionByExternalId(core.db, request.externalId);
   const found = await readWithin(budget, async () => {
-    const transaction = await transactionByExternalId(core.db, request.externalId);
+    const transaction = await core.turns.read(request.externalId, look);
     return transaction?.state === 'authorizing' ? undefined : transaction;
   });
   const transaction =

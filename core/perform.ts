@@ -31,7 +31,7 @@ export async function perform(
       ? notDone(operation, 'NOT_SENT', 'There was no time left to process it')
       : await sendFirst(core, transaction, operation, send);
     await settle(core, operation.id, said);
-  });
+  }, transaction.externalMerchantId ?? '');
   await (isLate ? work : within(budget.leftMs(), work));
 }
 

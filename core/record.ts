@@ -1,4 +1,6 @@
 import type { Queryable } from '../proto/runtime/database.ts';
+import { type Budget, demandTime, readWithin } from './calls.ts';
+import type { Core } from './context.ts';
 import type { EventType } from './decide.ts';
 import { buildEvent } from './event.ts';
 import type { Operation } from './operation.ts';
@@ -12,6 +14,25 @@ export interface Recorded {
   readonly transaction: Transaction;
   readonly operation: Operation;
   readonly event?: EventType;
+}
+
+/**
+ * tx 1 of what follows a payment, named by either of its ids: one after the other for each payment, and when there is room (R48). Looked at
+ * again while it says undefined, for as long as there is time. Undefined: there was none.
+ */
+export function receiveInTurn<T>(
+  core: Core,
+  budget: Budget,
+  payment: string,
+  receive: (tx: Queryable) => Promise<T | undefined>,
+): Promise<T | undefined> {
+  const arrival = { kind: 'follow_up', externalId: payment, owner: payment } as const;
+  const look = () =>
+    core.db.inTx((tx) => {
+      demandTime(budget);
+      return receive(tx);
+    });
+  return core.turns.take(payment, budget, () => readWithin(budget, () => core.admission.admit(arrival, budget, look)));
 }
 
 /** Writes an operation with what it changes of its payment and what it says, in the caller's tx and under the payment's lock. */

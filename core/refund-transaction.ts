@@ -12,7 +12,7 @@ import type { Queryable } from '../proto/runtime/database.ts';
 import { counter } from '../proto/runtime/metrics.ts';
 import { rpcError } from '../proto/runtime/rpc.ts';
 import { answerOperation, outcomeUnknown } from './answer-operation.ts';
-import { type Budget, demandTime, readWithin, startBudget, within } from './calls.ts';
+import { type Budget, startBudget, within } from './calls.ts';
 import type { Core } from './context.ts';
 import * as convert from './convert.ts';
 import { noTransaction } from './find-transactions.ts';
@@ -22,7 +22,7 @@ import { type Operation, reserved } from './operation.ts';
 import { perform, runningMs } from './perform.ts';
 import { sendMoney } from './processor.ts';
 import { chase } from './reconcile.ts';
-import { type Recorded, record } from './record.ts';
+import { type Recorded, receiveInTurn, record } from './record.ts';
 import { announce } from './settle.ts';
 import { claimOne, operationsOf, refundByKey } from './store/operations.ts';
 import { lockTransaction, transactionById } from './store/transactions.ts';
@@ -46,15 +46,12 @@ export async function refundTransaction(
 ): Promise<RefundTransactionResponse> {
   const asker = askerOf(request, context.values.get(callerKey));
   const budget = startBudget(core.config.ANSWER_BUDGET_MS, context.timeoutMs());
-  const known = await refundByKey(core.db, asker.caller, asker.key);
+  const payment = request.externalId || request.transactionId;
+  const arrival = { kind: 'follow_up', externalId: payment, owner: payment } as const;
+  const known = await core.admission.admit(arrival, budget, () => refundByKey(core.db, asker.caller, asker.key));
   if (known) return answerKnown(core, budget, request, asker, known);
   // While a capture runs, what can be refunded depends on what becomes of it.
-  const received = await readWithin(budget, () =>
-    core.db.inTx((tx) => {
-      demandTime(budget);
-      return receive(core, tx, request, asker);
-    }),
-  );
+  const received = await receiveInTurn(core, budget, payment, (tx) => receive(core, tx, request, asker));
   if (!received) throw outcomeUnknown();
   if (received === 'known') return refundTransaction(core, request, context);
   if ('refusal' in received)
@@ -161,7 +158,7 @@ async function receive(
       { ...fields, state: 'declined', refusal },
       amount === null ? undefined : 'refund_failed',
     );
-  core.calls.demandRoom();
+  core.calls.demandRoom(transaction.externalMerchantId ?? '', false);
   const authorize = operations.find((operation) => operation.kind === 'authorize');
   if (!authorize) throw new Error('a captured payment has an authorize operation');
   return { ...(await record(tx, transaction, {}, { ...fields, state: 'running' })), authorize };

@@ -13,7 +13,8 @@ import { type Loop, startLoop } from '../proto/runtime/loop.ts';
 import { logCalls } from '../proto/runtime/rpc.ts';
 import { createRpcHandler, refuse } from '../proto/runtime/rpc-over-http.ts';
 import { tlsOf } from '../proto/runtime/tls.ts';
-import { createCalls } from './calls.ts';
+import { createAdmission } from './admission.ts';
+import { createCalls, createTurns } from './calls.ts';
 import type { CoreConfig } from './config.ts';
 import type { Core } from './context.ts';
 import { ALLOWED, paymentsService } from './payments-service.ts';
@@ -52,6 +53,9 @@ export function createCore(
     config,
     db,
     log,
+    // Half of the connections, so that what was admitted can be finished (R48).
+    admission: createAdmission(Math.ceil(config.DATABASE_POOL_SIZE / 2), config.ANSWER_BUDGET_MS, log),
+    turns: createTurns(),
     calls,
     chases,
     watchers,
@@ -79,7 +83,9 @@ export function createCore(
   let isStopping = false;
   const health = async () => {
     const database = await db.ping();
-    return { ready: !database && !isStopping, ...(database && { detail: { database } }) };
+    // It sheds and is ready all the same: what is admitted is answered (R48).
+    const detail = { ...(database && { database }), ...(core.admission.isShedding() && { load: 'shedding' }) };
+    return { ready: !database && !isStopping, ...(Object.keys(detail).length > 0 && { detail }) };
   };
   const admin = createAdminServer({
     host,

@@ -1,13 +1,14 @@
 import Router from '@koa/router';
 import Koa, { type Context, type Next } from 'koa';
 import type { Log } from '../proto/runtime/log.ts';
-import { histogram } from '../proto/runtime/metrics.ts';
+import { counter, histogram } from '../proto/runtime/metrics.ts';
 import { captureTransaction, voidTransaction } from './capture-or-void.ts';
 import { connectAccount } from './connect-account.ts';
-import type { AskCore } from './core.ts';
+import { type AskCore, Overloaded } from './core.ts';
 import { createTransaction } from './create-transaction.ts';
 import type { ReadBody } from './read-body.ts';
 import { refundTransaction } from './refund-transaction.ts';
+import type { Throttle } from './throttle.ts';
 import type { VerifyWixSignature } from './verify-wix-signature.ts';
 import { Unanswered, type WixAnswer } from './wix-answer.ts';
 import { type JsonObject, parseWixJson } from './wix-json.ts';
@@ -27,8 +28,15 @@ const LOGGED = ['wixMerchantId', 'wixTransactionId', 'wixRefundId', 'pluginTrans
 const LOGGED_MAX = 200;
 
 /** The HTTP side of the gateway: POST /wix/v1/<call>, nothing else. */
-export function createApp(deps: { verify: VerifyWixSignature; readBody: ReadBody; ask: AskCore; log: Log }): Koa {
+export function createApp(deps: {
+  verify: VerifyWixSignature;
+  readBody: ReadBody;
+  throttle: Throttle;
+  ask: AskCore;
+  log: Log;
+}): Koa {
   const durations = histogram('wix_call_duration_seconds', 'Calls of Wix, from headers to answer.', ['call', 'status']);
+  const shed = counter('wix_calls_shed_total', 'Calls of Wix answered 503 because there is too much to do.', ['call']);
   const app = new Koa();
   const router = new Router({ prefix: '/wix/v1', strict: true });
   for (const [name, call] of Object.entries(CALLS)) router.all(`/${name}`, (ctx) => answerCall(ctx, name, call));
@@ -49,6 +57,7 @@ export function createApp(deps: { verify: VerifyWixSignature; readBody: ReadBody
     ctx.state.isSigned = true;
     if (!/^(identity)?$/i.test(ctx.get('Content-Encoding'))) throw new Unanswered(415, 'encoded body');
     if (!ctx.is('application/json')) throw new Unanswered(415, 'not application/json');
+    if (call === createTransaction && !deps.throttle.admits()) throw new Overloaded();
     const body = await deps.readBody(ctx.req, ctx.res, signature.hash);
     signature.vouchFor(body);
     const json = parseWixJson(body);
@@ -63,16 +72,20 @@ export function createApp(deps: { verify: VerifyWixSignature; readBody: ReadBody
   async function logAndRefuse(ctx: Context, next: Next): Promise<void> {
     const startedAt = performance.now();
     let refused: Record<string, unknown> = {};
+    let isShed = false;
     try {
       await next();
     } catch (err) {
+      isShed = err instanceof Overloaded;
+      if (isShed) shed.inc({ call: ctx.state.call });
       refused = err instanceof Unanswered ? { problem: err.message } : { err };
       refuse(ctx, err instanceof Unanswered ? err.status : 500);
     }
     const seconds = (performance.now() - startedAt) / 1000;
     const call: string = ctx.state.call ?? 'unknown-call';
     const fields = { ...ctx.state.ids, httpStatus: ctx.status, durationMs: Math.round(seconds * 1000), ...refused };
-    const level = ctx.status === 200 ? 'info' : ctx.status === 500 ? 'error' : 'warn';
+    // Of many that are refused alike a metric tells enough, and one alert of the core.
+    const level = ctx.status === 200 ? 'info' : isShed ? 'debug' : ctx.status === 500 ? 'error' : 'warn';
     deps.log[level](`wix.${call.replaceAll('-', '_')}`, fields);
     durations.observe({ call, status: String(ctx.status) }, seconds);
   }
@@ -93,6 +106,7 @@ function refuse(ctx: Context, status: number): void {
   ctx.body = status === 401 ? null : {};
   ctx.status = status;
   if (status === 405) ctx.set('Allow', 'POST');
+  if (status === 503) ctx.set('Retry-After', '1');
   if (status === 401 || !ctx.state.isSigned || !ctx.req.complete) ctx.set('Connection', 'close');
 }
 

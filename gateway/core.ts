@@ -2,7 +2,18 @@ import { randomUUID } from 'node:crypto';
 import { type CallOptions, type Client, Code, ConnectError } from '@connectrpc/connect';
 import type { PaymentsService } from '../proto/gen/payments/v1/payments_service_pb.js';
 import type { Log } from '../proto/runtime/log.ts';
+import { errorInfo } from '../proto/runtime/rpc.ts';
+import type { Throttle } from './throttle.ts';
 import { Unanswered } from './wix-answer.ts';
+
+/** Refused before anything of it was read or recorded: there is too much to do (R48). */
+export class Overloaded extends Unanswered {
+  constructor() {
+    super(503, 'too much to do');
+  }
+}
+
+const isOverload = (err: unknown) => err instanceof ConnectError && errorInfo(err)?.reason === 'OVERLOADED';
 
 export type PaymentsClient = Client<typeof PaymentsService>;
 type Method = keyof PaymentsClient;
@@ -23,7 +34,7 @@ export type AskCore = <M extends Method>(
  */
 export function createAskCore(
   payments: PaymentsClient,
-  { deadlineMs, budgetMs, log }: { deadlineMs: number; budgetMs: number; log: Log },
+  { deadlineMs, budgetMs, throttle, log }: { deadlineMs: number; budgetMs: number; throttle: Throttle; log: Log },
 ): AskCore {
   const ask = async (method: Method, asked: object): Promise<unknown> => {
     const call = payments[method] as (request: object, options: CallOptions) => Promise<unknown>;
@@ -33,11 +44,16 @@ export function createAskCore(
     const once = () => call(request, { timeoutMs: Math.max(1, Math.ceil(deadlineMs - elapsedMs())) });
     try {
       return await once().catch((err: unknown) => {
-        if (elapsedMs() >= Math.min(budgetMs, deadlineMs)) throw err;
+        // To ask again now would only add to what there is to do (R48).
+        if (isOverload(err) || elapsedMs() >= Math.min(budgetMs, deadlineMs)) throw err;
         log.warn('core.asked_again', { callId: request.callId, err });
         return once();
       });
     } catch (err) {
+      if (isOverload(err)) {
+        if (method === 'createTransaction') throttle.refused();
+        throw new Overloaded();
+      }
       log.error('core.no_answer', { callId: request.callId, err });
       const { code } = ConnectError.from(err);
       if (code === Code.Unauthenticated || code === Code.PermissionDenied)

@@ -6,6 +6,7 @@ import type { GatewayConfig } from './config.ts';
 import { boundConnections } from './connections.ts';
 import { createAskCore, type PaymentsClient } from './core.ts';
 import { createBodyReader } from './read-body.ts';
+import { createThrottle } from './throttle.ts';
 import { createSignatureVerifier } from './verify-wix-signature.ts';
 
 /** Wix sends a few kilobytes at once; whoever takes longer is cut off (R7). All but the last two are Node's own: milliseconds, bytes. */
@@ -39,10 +40,17 @@ export function createGateway(
 ): Gateway {
   const { payments, log, now } = deps;
   const { maxConnections, bodyBytesMax, ...limits } = { ...LIMITS, ...deps.limits };
+  const throttle = createThrottle();
   const app = createApp({
     verify: createSignatureVerifier(config.WIX_PUBLIC_KEY, now),
     readBody: createBodyReader(bodyBytesMax),
-    ask: createAskCore(payments, { deadlineMs: config.CORE_DEADLINE_MS, budgetMs: config.ANSWER_BUDGET_MS, log }),
+    throttle,
+    ask: createAskCore(payments, {
+      deadlineMs: config.CORE_DEADLINE_MS,
+      budgetMs: config.ANSWER_BUDGET_MS,
+      throttle,
+      log,
+    }),
     log,
   });
   const handle = app.callback();

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import net from 'node:net';
 import { Code, ConnectError } from '@connectrpc/connect';
 import { Transaction_State as State } from '../../proto/gen/payments/v1/transaction_pb.js';
+import { rpcError } from '../../proto/runtime/rpc.ts';
 import { eventually } from '../support/eventually.ts';
 import { bytesOf, connect, digestOf, exampleJson, headOf, startGateway, stopGateways } from './harness.ts';
 
@@ -50,6 +51,35 @@ describe('asking the core', () => {
         [method, method],
       );
     });
+
+  it('R48 does not repeat what the core refuses because there is too much to do: 503, to be asked again in a second', async () => {
+    const gateway = await startGateway({
+      script: {
+        createTransaction: () => {
+          throw rpcError(Code.Unavailable, 'OVERLOADED', 'there is too much to do');
+        },
+      },
+    });
+    const answer = await gateway.post('create-transaction', create);
+    assert.deepEqual([answer.status, answer.text, answer.headers.get('retry-after')], [503, '{}', '1']);
+    assert.equal(gateway.calls.length, 1);
+  });
+
+  it('R48 stops asking a core that refuses and refuses, before it reads another body; what follows a payment is still asked', async () => {
+    const gateway = await startGateway({
+      script: {
+        createTransaction: () => {
+          throw rpcError(Code.Unavailable, 'OVERLOADED', 'there is too much to do');
+        },
+        refundTransaction: () => ({ operation: { id: 'refund' } }),
+      },
+    });
+    const asked = () => gateway.calls.filter(({ method }) => method === 'createTransaction').length;
+    for (let i = 0; i < 200; i++) assert.equal((await gateway.post('create-transaction', create)).status, 503);
+    assert.ok(asked() < 150, `${asked()} of 200 were asked`);
+    const refund = await gateway.post('refund-transaction', exampleJson('refund-transaction.full.request.json'));
+    assert.equal(refund.status, 200);
+  });
 
   it('R21 gives every call of Wix an id of its own', async () => {
     const gateway = await startGateway({ script: { createTransaction: () => approved } });

@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
-import pg from 'pg';
-import { asAdmin } from '../support/database.ts';
+import { asAdmin, asDatabase } from '../support/database.ts';
 import { eventually } from '../support/eventually.ts';
 import { assertSays, LOSSY, type Stage, useStage } from '../support/stage.ts';
 
@@ -34,6 +33,8 @@ describe('the limits of the core', () => {
 
     it('every call of Wix is 503, nothing is charged, and all is well when it is back', async () => {
       const known = await stage.pay();
+      // A delivery that is cut off waits for the end of its lease.
+      await stage.settled(known);
       await stopDatabase(stage);
       const wixTransactionId = randomUUID();
       const calls = await Promise.all([
@@ -82,7 +83,7 @@ describe('R1 when the time to answer is over before anything could be written', 
   const stage = useStage({ env: { ANSWER_BUDGET_MS: '500' } });
   /** Locks the payments until the budget of a call that came meanwhile is over. */
   const whileLocked = (mode: string, call: () => ReturnType<Stage['pay']>) =>
-    asDatabase(stage, async (client) => {
+    asDatabase(stage.url, async (client) => {
       await client.query(`begin; lock table core.transactions in ${mode} mode`);
       const begun = performance.now();
       const payment = call();
@@ -121,14 +122,4 @@ function stopDatabase(stage: Stage): Promise<unknown> {
 
 function startDatabase(stage: Stage): Promise<unknown> {
   return asAdmin((client) => client.query(`alter database ${nameOf(stage)} allow_connections true`));
-}
-
-async function asDatabase<T>({ url }: Stage, run: (client: pg.Client) => Promise<T>): Promise<T> {
-  const client = new pg.Client({ connectionString: url });
-  await client.connect();
-  try {
-    return await run(client);
-  } finally {
-    await client.end();
-  }
 }

@@ -20,8 +20,12 @@ export async function freshDatabase(): Promise<string> {
   return testDatabaseUrl(name);
 }
 
-export async function asAdmin<T>(run: (client: pg.Client) => Promise<T>): Promise<T> {
-  const client = new pg.Client({ connectionString: testDatabaseUrl('postgres') });
+export function asAdmin<T>(run: (client: pg.Client) => Promise<T>): Promise<T> {
+  return asDatabase(testDatabaseUrl('postgres'), run);
+}
+
+export async function asDatabase<T>(url: string, run: (client: pg.Client) => Promise<T>): Promise<T> {
+  const client = new pg.Client({ connectionString: url });
   await client.connect();
   try {
     return await run(client);
