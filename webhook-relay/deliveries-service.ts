@@ -26,6 +26,7 @@ import {
 import { rpcError } from '../proto/runtime/rpc.ts';
 import type { KeyRing } from '../proto/runtime/seal.ts';
 import type { DeliveryState } from './delivery.ts';
+import type { Receiver } from './receive.ts';
 import { settle } from './settle.ts';
 import { lockPayment } from './store.ts';
 import * as store from './store-deliveries.ts';
@@ -45,15 +46,18 @@ export const ALLOWED: Readonly<Record<string, readonly Role[]>> = {
 const ATTEMPTS_MAX = 100;
 /** Of one call: it must be over long before its statement's time is. */
 const REDRIVEN_MAX = 10_000;
+/** Each of them is a tx. */
+const READ_AGAIN_MAX = 1_000;
 
 /** What operators see and decide (R29). `wake`: something may be due. */
 export function deliveriesService(deps: {
   db: Database;
   keys: KeyRing;
   log: Log;
+  receiver: Pick<Receiver, 'readAgain'>;
   wake: () => void;
 }): ServiceImpl<typeof DeliveriesService> {
-  const { db, keys, log, wake } = deps;
+  const { db, keys, log, receiver, wake } = deps;
 
   async function list({ selection, pageSize, pageToken }: ListDeliveriesRequest) {
     const limit = readPageSize(pageSize);
@@ -98,7 +102,8 @@ export function deliveriesService(deps: {
   /** Moves one delivery and brings its payment in line; while an attempt of the payment runs, the attempt's end does that. */
   async function move(
     action: 'park' | 'unpark' | 'skip',
-    [from, to]: readonly [DeliveryState, DeliveryState],
+    from: readonly DeliveryState[],
+    to: DeliveryState,
     { eventId, reason }: { eventId: string; reason: string },
     context: HandlerContext,
   ) {
@@ -107,7 +112,7 @@ export function deliveriesService(deps: {
       const { transactionId, state } = await find(tx, eventId);
       const payment = await lockPayment(tx, transactionId);
       if (!(await store.moveDelivery(tx, eventId, from, to)))
-        throw rpcError(Code.FailedPrecondition, 'WRONG_STATE', `the delivery is not ${from}`, { state });
+        throw rpcError(Code.FailedPrecondition, 'WRONG_STATE', `the delivery is not ${from.join(' or ')}`, { state });
       await store.insertDecision(tx, decision);
       if (!payment.claimed) await settle(tx, log, payment);
       return find(tx, eventId);
@@ -125,8 +130,14 @@ export function deliveriesService(deps: {
       await store.insertDecision(tx, decision);
       return store.makeDue(tx, selection, REDRIVEN_MAX);
     });
-    announce({ ...decision, payments });
-    return { payments };
+    const held = await store.selectHeld(db, selection, READ_AGAIN_MAX);
+    await receiver.readAgain(held);
+    const stillHeld = await store.countHeld(
+      db,
+      held.map(({ eventId }) => eventId),
+    );
+    announce({ ...decision, payments, freed: held.length - stillHeld, stillHeld });
+    return { payments, freed: held.length - stillHeld, stillHeld };
   }
 
   async function pauseOrResume(action: 'pause' | 'resume', reason: string, context: HandlerContext) {
@@ -144,9 +155,9 @@ export function deliveriesService(deps: {
     listDeliveries: (request) => list(request),
     getDelivery: ({ eventId }) => get(eventId),
     redriveDeliveries: ({ selection, reason }, context) => redrive(selection, reason, context),
-    parkDelivery: (request, context) => move('park', ['waiting', 'parked'], request, context),
-    unparkDelivery: (request, context) => move('unpark', ['parked', 'waiting'], request, context),
-    skipDelivery: (request, context) => move('skip', ['parked', 'skipped'], request, context),
+    parkDelivery: (request, context) => move('park', ['waiting'], 'parked', request, context),
+    unparkDelivery: (request, context) => move('unpark', ['parked'], 'waiting', request, context),
+    skipDelivery: (request, context) => move('skip', ['parked', 'held'], 'skipped', request, context),
     pauseDeliveries: ({ reason }, context) => pauseOrResume('pause', reason, context),
     resumeDeliveries: ({ reason }, context) => pauseOrResume('resume', reason, context),
   };

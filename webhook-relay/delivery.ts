@@ -8,7 +8,7 @@ export type Final = 'approved' | 'declined';
 export interface Delivery {
   readonly eventId: string;
   readonly sequence: bigint;
-  /** A name of Event.Type without its prefix; of a held delivery, what its header says. */
+  /** A name of Event.Type without its prefix; of an event that cannot be read, what its header says, in whatever case. */
   readonly type: string;
   readonly state: DeliveryState;
 }
@@ -69,29 +69,37 @@ export function planDeliveries(cursor: Cursor, deliveries: readonly Delivery[]):
     ({ sequence }) => sequence <= receivedThrough && (barrier === undefined || sequence < barrier),
   );
 
-  const finalTold = cursor.finalTold ?? finalAmong(deliveries, ['delivered', 'skipped']);
+  // Of two events with one sequence, the one that was given up stands for nothing.
+  const ended = deliveries.filter(
+    (one) =>
+      one.state !== 'skipped' ||
+      !deliveries.some((other) => other.sequence === one.sequence && other.state !== 'skipped'),
+  );
+  const finalTold = cursor.finalTold ?? finalAmong(ended, ['delivered', 'skipped']);
   const told = finalTold ?? (finalAmong(free, ['waiting']) ? 'coming' : 'nothing');
 
   const moves: Move[] = [];
   let next: Delivery | undefined;
   let doneThrough = cursor.doneThrough;
-  let openBefore = false;
+  let open: bigint | undefined;
   for (const delivery of free) {
     const verdict = delivery.state === 'waiting' ? VERDICTS[subjectOf(delivery)][told] : undefined;
     if (verdict === 'send') next ??= delivery;
     if (verdict === 'send' || verdict === 'wait') {
-      openBefore = true;
+      open ??= delivery.sequence;
       continue;
     }
     if (verdict) moves.push({ eventId: delivery.eventId, state: verdict });
     if (verdict === 'held') break;
-    if (!openBefore) doneThrough = delivery.sequence;
+    if (open === undefined) doneThrough = delivery.sequence;
   }
+  // Also where another event of the same sequence is finished.
+  if (doneThrough === open) doneThrough--;
   return { doneThrough, finalTold, moves, next, gap: deliveries.some(({ sequence }) => sequence > receivedThrough) };
 }
 
 function subjectOf(delivery: Delivery): Subject {
-  return TRANSACTION_EVENTS[delivery.type] ?? 'operation';
+  return TRANSACTION_EVENTS[delivery.type.toUpperCase()] ?? 'operation';
 }
 
 function finalAmong(deliveries: readonly Delivery[], states: readonly DeliveryState[]): Final | null {

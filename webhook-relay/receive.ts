@@ -7,7 +7,17 @@ import type { Log } from '../proto/runtime/log.ts';
 import { cut } from '../proto/runtime/redact.ts';
 import type { KeyRing } from '../proto/runtime/seal.ts';
 import { settle } from './settle.ts';
-import { keepRejected, listDeliveries, listUnread, type NewDelivery, openPayment, putDelivery } from './store.ts';
+import {
+  freeUnrivalled,
+  type Held,
+  keepRejected,
+  listDeliveries,
+  listUnread,
+  lockPayment,
+  type NewDelivery,
+  openPayment,
+  putDelivery,
+} from './store.ts';
 import { holdsCredentials, renderEvent } from './wix-event.ts';
 
 // From a message to a row: each event becomes one delivery, whose body is rendered here and never again (R28).
@@ -38,6 +48,8 @@ export interface Receiver {
   receive: EventReceiver;
   /** Tries again what could not be read; called at every start, since a newer version or another key may read it (R26, R28). */
   readUnread(): Promise<void>;
+  /** Looks anew at what is held, whyever. What still cannot be told is held as before. */
+  readAgain(held: readonly Held[]): Promise<void>;
 }
 
 /** delayMs: how long after its receipt an event becomes due (R6). */
@@ -57,24 +69,32 @@ export function createReceiver(deps: { db: Database; keys: KeyRing; log: Log; de
     await receiveAll(envelopes);
   }
 
-  async function receiveAll(envelopes: readonly Envelope[]): Promise<void> {
+  /** `overSkipped`: what an operator gave up conflicts with nothing. */
+  async function receiveAll(envelopes: readonly Envelope[], overSkipped = false): Promise<void> {
     const payments = Map.groupBy(envelopes, ({ transactionId }) => transactionId).entries();
     await Promise.all(
       Array.from({ length: PAYMENTS_AT_ONCE }, async () => {
-        for (const [transactionId, ofPayment] of payments) await receivePayment(transactionId, ofPayment);
+        for (const [transactionId, ofPayment] of payments) await receivePayment(transactionId, ofPayment, overSkipped);
       }),
     );
   }
 
-  async function receivePayment(transactionId: string, envelopes: readonly Envelope[]): Promise<void> {
+  async function receivePayment(
+    transactionId: string,
+    envelopes: readonly Envelope[],
+    overSkipped: boolean,
+  ): Promise<void> {
     const read = envelopes.map((envelope) => readDelivery(envelope));
     await db.inTx(async (tx) => {
       const payment = await openPayment(tx, transactionId, read.find(({ merchant }) => merchant)?.merchant ?? null);
       const known = await listDeliveries(tx, payment);
       for (const delivery of read) {
         const { eventId, sequence, type } = delivery;
-        const conflict = known.some((other) => other.sequence === sequence && other.eventId !== eventId);
-        const kept = conflict ? { ...delivery, state: 'held' as const } : delivery;
+        const conflict = known.some(
+          (other) =>
+            other.sequence === sequence && other.eventId !== eventId && !(overSkipped && other.state === 'skipped'),
+        );
+        const kept = conflict ? heldAsItCame(delivery, envelopes) : delivery;
         const isNew = sequence > payment.doneThrough && (await putDelivery(tx, kept, delayMs));
         log.info(isNew ? 'event.received' : 'event.dropped', {
           transactionId,
@@ -121,7 +141,27 @@ export function createReceiver(deps: { db: Database; keys: KeyRing; log: Log; de
     await receiveAll(await listUnread(db));
   }
 
-  return { receive, readUnread };
+  async function readAgain(held: readonly Held[]): Promise<void> {
+    const unread = held.flatMap(({ value, ...rest }) => (value === null ? [] : [{ ...rest, value }]));
+    await receiveAll(unread, true);
+    for (const { transactionId, eventId, value } of held) if (value === null) await freeRival(transactionId, eventId);
+  }
+
+  /** It was read, and held beside another event. It goes if that one was given up since; if not, it is held as before. */
+  async function freeRival(transactionId: string, eventId: string): Promise<void> {
+    await db.inTx(async (tx) => {
+      const payment = await lockPayment(tx, transactionId);
+      if ((await freeUnrivalled(tx, eventId)) && !payment.claimed) await settle(tx, log, payment);
+    });
+  }
+
+  return { receive, readUnread, readAgain };
+}
+
+/** The second of two events with one sequence. One that Wix never gets has no body to be kept by. */
+function heldAsItCame(delivery: NewDelivery, envelopes: readonly Envelope[]): NewDelivery {
+  const came = envelopes.find(({ eventId }) => eventId === delivery.eventId);
+  return { ...delivery, state: 'held', message: delivery.body === null ? (came?.value ?? null) : null };
 }
 
 /** The envelope, or what is wrong with it. */

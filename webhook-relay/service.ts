@@ -50,7 +50,7 @@ export function createRelay(config: RelayConfig, deps: { log: Log; isReceiving?:
     return { ready: isWell && !stopping.signal.aborted, ...(!isWell && { detail }) };
   };
   const tokens = config.RELAY_TOKENS;
-  const deliveries = deliveriesService({ db, keys, log, wake: deliverer.wake });
+  const deliveries = deliveriesService({ db, keys, log, receiver, wake: deliverer.wake });
   const rpc =
     tokens &&
     createRpcHandler({

@@ -2,6 +2,7 @@ import type { Queryable } from '../proto/runtime/database.ts';
 import { maybeRow, onlyRow } from '../proto/runtime/database.ts';
 import type { PageEnd } from '../proto/runtime/requests.ts';
 import type { DeliveryState } from './delivery.ts';
+import type { Held } from './store.ts';
 
 // What operators see of the relay's rows, and what they decide about them.
 
@@ -142,20 +143,41 @@ export async function pauseInForce(db: Queryable): Promise<Decision | undefined>
   return newest.find(({ action }) => action === 'pause');
 }
 
-/** Moves a delivery from one state to another, under its payment's lock. False if it is in no such state. */
+/** Moves a delivery from one of these states to another, under its payment's lock. False if it is in none of them. */
 export async function moveDelivery(
   tx: Queryable,
   eventId: string,
-  from: DeliveryState,
+  from: readonly DeliveryState[],
   to: DeliveryState,
 ): Promise<boolean> {
   const rows = await tx.query(
-    `update deliveries set state = $3, finished_at = case when $3 = 'skipped' then now() end
-     where event_id = $1 and state = $2
+    `update deliveries
+     set state = $3, finished_at = case when $3 = 'skipped' then now() end,
+         message = case when $3 <> 'skipped' then message end
+     where event_id = $1 and state = any ($2)
      returning event_id`,
     [eventId, from, to],
   );
   return rows.length > 0;
+}
+
+/** The oldest selected ones that are held. */
+export async function selectHeld(db: Queryable, selection: Selection, limit: number): Promise<Held[]> {
+  return db.query<Held>(
+    `select d.event_id as "eventId", d.transaction_id as "transactionId", d.sequence, d.type, d.message as value
+     from deliveries d
+     where d.finished_at is null and d.state = 'held' and ${SELECTED}
+     order by d.received_at, d.event_id limit $9`,
+    [...valuesOf(selection), limit],
+  );
+}
+
+/** How many of these are held. */
+export async function countHeld(db: Queryable, eventIds: readonly string[]): Promise<number> {
+  const rows = await db.query(`select from deliveries where event_id = any ($1::uuid[]) and state = 'held'`, [
+    eventIds,
+  ]);
+  return rows.length;
 }
 
 /** Makes due what goes next of payments that have a selected delivery waiting. Answers how many; what is due already is not among them. */

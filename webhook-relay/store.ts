@@ -306,10 +306,31 @@ export async function takeGaps(db: Queryable): Promise<{ transactionId: string; 
   );
 }
 
+/** An event that is held; `value` as it came, or null if it was read and is held beside another. */
+export interface Held {
+  readonly eventId: string;
+  readonly transactionId: string;
+  readonly sequence: bigint;
+  readonly type: string;
+  readonly value: Uint8Array | null;
+}
+
+/** Lets a held event that was read wait for its turn, if no other event has its sequence, or only ones that were given up. */
+export async function freeUnrivalled(tx: Queryable, eventId: string): Promise<boolean> {
+  const rows = await tx.query(
+    `update deliveries d set state = 'waiting'
+     where d.event_id = $1 and d.state = 'held' and d.body is not null
+       and not exists (select from deliveries other
+                       where other.transaction_id = d.transaction_id and other.sequence = d.sequence
+                         and other.event_id <> d.event_id and other.state <> 'skipped')
+     returning event_id`,
+    [eventId],
+  );
+  return rows.length > 0;
+}
+
 /** Events that could not be read when they came. */
-export async function listUnread(
-  db: Queryable,
-): Promise<{ eventId: string; transactionId: string; sequence: bigint; type: string; value: Uint8Array }[]> {
+export async function listUnread(db: Queryable): Promise<(Held & { readonly value: Uint8Array })[]> {
   return db.query(
     `select event_id as "eventId", transaction_id as "transactionId", sequence, type, message as value
      from deliveries

@@ -27,7 +27,13 @@ export function useDeliveries(): DeliveriesKit {
   beforeEach(async () => {
     const parts = await openKit(url);
     await parts.db.query('truncate decisions');
-    const service = deliveriesService({ db: parts.db, keys: KEYS, log: parts.log, wake: () => undefined });
+    const service = deliveriesService({
+      db: parts.db,
+      keys: KEYS,
+      log: parts.log,
+      receiver: parts.receiver,
+      wake: () => undefined,
+    });
     const interceptors = [actAs({ name: 'ada', role: 'operator' })];
     const operator = createClient(
       DeliveriesService,

@@ -140,7 +140,7 @@ export function messageOf(event: Event, options: { keys?: KeyRing; value?: Uint8
   const { keys = KEYS, value = toBinary(EventSchema, event) } = options;
   return signMessage(keys, event.transactionId, value, {
     'event-id': event.id,
-    'event-type': `TYPE_${Event_Type[event.type]}`,
+    'event-type': Event_Type[event.type].toLowerCase(),
     sequence: String(event.sequence),
     schema: 'payments.v1.Event',
     'content-type': 'application/protobuf',

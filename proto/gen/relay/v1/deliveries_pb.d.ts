@@ -98,7 +98,7 @@ export enum Delivery_State {
   UNSPECIFIED = 0,
 
   /**
-   * For its turn, its time or its next attempt.
+   * For its turn, its time or its next attempt. RedriveDeliveries makes it due, ParkDelivery stops it.
    *
    * @generated from enum value: STATE_WAITING = 1;
    */
@@ -124,14 +124,15 @@ export enum Delivery_State {
   NOT_FOR_WIX = 4,
 
   /**
-   * Stopped by an operator.
+   * Stopped by an operator, until UnparkDelivery or SkipDelivery.
    *
    * @generated from enum value: STATE_PARKED = 5;
    */
   PARKED = 5,
 
   /**
-   * It conflicts with another event, or cannot be read here; alerted.
+   * It conflicts with another event, or cannot be read here; alerted. The later ones of its payment wait. RedriveDeliveries reads it
+   * again, SkipDelivery gives it up.
    *
    * @generated from enum value: STATE_HELD = 6;
    */
@@ -490,6 +491,20 @@ export declare type RedriveDeliveriesResponse = Message<"relay.v1.RedriveDeliver
    * @generated from field: int32 payments = 1;
    */
   payments: number;
+
+  /**
+   * Held deliveries that are held no longer. At most 1,000 are read in one call, the oldest first.
+   *
+   * @generated from field: int32 freed = 2;
+   */
+  freed: number;
+
+  /**
+   * Those that are held as before; each is alerted again.
+   *
+   * @generated from field: int32 still_held = 3;
+   */
+  stillHeld: number;
 };
 
 /**
@@ -703,7 +718,8 @@ export declare const DeliveriesService: GenService<{
     output: typeof GetDeliveryResponseSchema;
   },
   /**
-   * Makes the next event of each payment that has a waiting delivery among the chosen ones due now, whatever its back-off. What was
+   * Makes the next event of each payment that has a waiting delivery among the chosen ones due now, whatever its back-off. Held ones
+   * among them are read again, with the keys and the version of now, and go on if nothing speaks against them any more. What was
    * delivered is not sent again. Roles: operator.
    *
    * @generated from rpc relay.v1.DeliveriesService.RedriveDeliveries
@@ -736,8 +752,8 @@ export declare const DeliveriesService: GenService<{
     output: typeof UnparkDeliveryResponseSchema;
   },
   /**
-   * Gives a parked delivery up: Wix never hears of it from here, and the later events of its payment go on as if it had. Cannot be
-   * undone. Roles: operator. Errors: NOT_FOUND, FAILED_PRECONDITION.
+   * Gives a parked or held delivery up: Wix never hears of it from here, and the later events of its payment go on as if it had; of two
+   * events with one sequence, the other one goes. Cannot be undone. Roles: operator. Errors: NOT_FOUND, FAILED_PRECONDITION.
    *
    * @generated from rpc relay.v1.DeliveriesService.SkipDelivery
    */
