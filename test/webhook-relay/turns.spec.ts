@@ -102,7 +102,7 @@ describe('merchants that share a relay', () => {
     kit.wix.answerToken(() => ({ status: 400 }));
     await kit.receive(...eventsOf('other', 10));
     await kit.deliver();
-    assert.deepEqual(kit.alerts(), ['wix_unreachable']);
+    assert.ok(kit.alerts().includes('wix_unreachable'));
   });
 
   for (const status of [429, 500, 503])
