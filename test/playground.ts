@@ -10,14 +10,14 @@ import { createWix, type Wix } from './wix/wix.ts';
 // The whole product in one process between a simulated Wix and a simulated engine: what `npm start` and `npm run demo` run.
 
 /** 32 bytes that everybody knows, and that real services refuse. */
-const key = `dev:${Buffer.from(DEVELOPMENT_MARK.repeat(2)).toString('base64')}`;
+const key = (id: string, rest: string) => `${id}:${Buffer.from(DEVELOPMENT_MARK + rest).toString('base64')}`;
 
 /** For looking around with any gRPC client while `npm start` runs. */
 export const BACKOFFICE_TOKEN = `${DEVELOPMENT_MARK}-backoffice-token`;
 
 const DEVELOPMENT = {
-  CREDENTIALS_KEY: key,
-  EVENTS_KEY: key,
+  CREDENTIALS_KEY: key('dev', DEVELOPMENT_MARK),
+  EVENTS_KEY: key('dev-events', '-key-for-events-'),
   CORE_TOKENS: `backoffice:backoffice:${BACKOFFICE_TOKEN}`,
   MODE_WHEN_ABSENT: 'sandbox',
   WIX_USER_AGENT: 'playground/0.1.0',

@@ -25,7 +25,7 @@ export interface Callers {
 }
 
 /**
- * Reads `name:role:secret[,name:role:secret]`. A name may stand there twice, so that its secret can be rotated. Throws an Error that
+ * Reads `name:role:secret[,name:role:secret]`. A name may stand there twice with one role, so that its secret can be rotated. Throws an Error that
  * names the rule and quotes nothing.
  */
 export function createCallers(text: string): Callers {
@@ -37,6 +37,9 @@ export function createCallers(text: string): Callers {
   });
   if (new Set(entries.map(({ hash }) => hash.toString('hex'))).size < entries.length)
     throw new Error('has the same secret twice');
+  const roles = new Map(entries.map(({ caller }) => [caller.name, caller.role]));
+  if (entries.some(({ caller }) => roles.get(caller.name) !== caller.role))
+    throw new Error('has one name with two roles');
   return {
     list: entries.map(({ caller }) => caller),
     identify(token) {

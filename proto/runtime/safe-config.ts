@@ -1,11 +1,13 @@
 import { createPrivateKey, X509Certificate } from 'node:crypto';
 import type { z } from 'zod';
-import { isLoopback, type Secret } from './config.ts';
+import type { Callers } from './callers.ts';
+import { isLoopback, Secret } from './config.ts';
 import type { Log } from './log.ts';
+import type { KeyRing } from './seal.ts';
 import { type Tls, tlsOf } from './tls.ts';
 
 // What must hold between the settings of a process (R33): each way that carries a secret is encrypted, or stays on this machine, or
-// ALLOW_PLAINTEXT accepts it; certificates have their keys, and protect something.
+// ALLOW_PLAINTEXT accepts it; certificates have their keys, and protect something; no secret serves two purposes.
 
 type Values = Readonly<Record<string, unknown>>;
 type Refuse = (setting: string, message: string) => void;
@@ -15,6 +17,7 @@ export function demandSafety(config: Values, context: z.RefinementCtx): void {
   const refuse: Refuse = (setting, message) => context.addIssue({ code: 'custom', path: [setting], message });
   for (const peer of ['CORE', 'PROCESSOR', 'RELAY', 'ENGINE']) demandCertificates(peer, config, refuse);
   demandWholeSasl(config, refuse);
+  demandOwnSecrets(config, refuse);
   if (config.ALLOW_PLAINTEXT) return;
   for (const [setting, remedy] of Object.entries(plaintextWays(config)))
     refuse(
@@ -83,4 +86,22 @@ function demandWholeSasl(config: Values, refuse: Refuse): void {
   const names = ['KAFKA_SASL_MECHANISM', 'KAFKA_SASL_USERNAME', 'KAFKA_SASL_PASSWORD'];
   if (names.filter((name) => config[name]).length % 3 !== 0)
     refuse('KAFKA_SASL_MECHANISM', 'goes with KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD: all or none');
+}
+
+/** Who is given one secret must not hold another: an engine is no caller of the core, and the relay cannot open merchants' credentials. */
+function demandOwnSecrets(config: Values, refuse: Refuse): void {
+  const texts = Object.entries(config).flatMap(([name, value]) =>
+    value instanceof Secret ? [{ name, text: value.reveal() }] : [],
+  );
+  for (const [i, { name, text }] of texts.entries()) {
+    const same = texts.slice(0, i).find((other) => other.text === text)?.name;
+    const asked = ['CORE_TOKENS', 'RELAY_TOKENS'].find((tokens) =>
+      (config[tokens] as Callers | undefined)?.identify(text),
+    );
+    if (same ?? asked) refuse(name, `is the same secret as ${same ?? `one of ${asked}`}: each must be its own`);
+  }
+  const macsOf = (ring: unknown) => (ring as KeyRing | undefined)?.macs('comparison', '') ?? [];
+  const others = new Set(macsOf(config.EVENTS_KEY).map(({ mac }) => mac.toString('hex')));
+  if (macsOf(config.CREDENTIALS_KEY).some(({ mac }) => others.has(mac.toString('hex'))))
+    refuse('CREDENTIALS_KEY', 'has a key of EVENTS_KEY: each must be its own');
 }

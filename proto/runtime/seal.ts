@@ -42,7 +42,9 @@ export function createKeyRing(text: string): KeyRing {
     if (!encoding)
       throw new Error('must be id:base64[,id:base64], with ids of 1 to 32 of A-Z a-z 0-9 _ - and keys of 32 bytes');
     if (keys.has(id)) throw new Error('has the same key id twice');
-    keys.set(id, Buffer.from(key, encoding));
+    const bytes = Buffer.from(key, encoding);
+    if (new Set(bytes).size === 1) throw new Error('has a key that nobody drew: openssl rand -base64 32 draws one');
+    keys.set(id, bytes);
   }
   const ids = [...keys.keys()];
   const first = ids[0]!;

@@ -154,7 +154,7 @@ describe('core and relay without Kafka', () => {
 });
 
 describe('the configuration of core and relay as processes of their own', () => {
-  const key = (byte: number) => `k1:${Buffer.alloc(32, byte).toString('base64')}`;
+  const key = (byte: number) => `k1:${Buffer.alloc(32, `key ${byte}`).toString('base64')}`;
   const env = {
     ...{
       DATABASE_URL: 'postgres://localhost/payments',

@@ -25,7 +25,7 @@ import {
   url,
 } from '../../proto/runtime/config.ts';
 
-const KEY = Buffer.alloc(32, 7).toString('base64');
+const KEY = Buffer.alloc(32, 'key 7').toString('base64');
 const CALLER_SECRET = 's'.repeat(32);
 
 function problemsOf(schema: z.ZodObject, env: Env): readonly string[] {
@@ -130,6 +130,18 @@ describe('the configuration', () => {
     for (const bytes of [utf16, withoutMark, Buffer.from(utf16).swap16(), Buffer.from([0x68, 0xe9])])
       assert.deepEqual(problemsOf(schema, { PASSWORD_FILE: file(bytes) }), ['PASSWORD_FILE must be text in UTF-8']);
     assert.equal(parseConfig(schema, { PASSWORD_FILE: file('\uFEFFhunter2\r\n') }).PASSWORD.reveal(), 'hunter2');
+  });
+
+  it('R33 refuses one caller with two roles, and one secret for two callers', () => {
+    const schema = z.object({ TOKENS: callers() });
+    const [one, two] = ['1', '2'].map((digit) => digit.repeat(32));
+    assert.deepEqual(problemsOf(schema, { TOKENS: `ada:reader:${one},ada:operator:${two}` }), [
+      'TOKENS has one name with two roles',
+    ]);
+    assert.deepEqual(problemsOf(schema, { TOKENS: `ada:reader:${one},bob:reader:${one}` }), [
+      'TOKENS has the same secret twice',
+    ]);
+    assert.deepEqual(problemsOf(schema, { TOKENS: `ada:reader:${one},ada:reader:${two}` }), []);
   });
 
   it('R33 refuses a token that no header carries', () => {

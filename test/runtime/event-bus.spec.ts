@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { type BusMessage, isSigned, signMessage } from '../../proto/runtime/event-bus.ts';
 import { createKeyRing } from '../../proto/runtime/seal.ts';
 
-const keyText = (id: string, byte: number) => `${id}:${Buffer.alloc(32, byte).toString('base64')}`;
+const keyText = (id: string, byte: number) => `${id}:${Buffer.alloc(32, `key ${byte}`).toString('base64')}`;
 const keys = createKeyRing(keyText('1', 1));
 const headers = { 'event-id': 'e1', sequence: '1', 'occurred-at': '2026-11-24T10:00:00Z' };
 const message = signMessage(keys, 't1', Buffer.from('value'), headers);

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { createKeyRing, UnsealError } from '../../proto/runtime/seal.ts';
 
-const keyText = (id: string, byte: number) => `${id}:${Buffer.alloc(32, byte).toString('base64')}`;
+const keyText = (id: string, byte: number) => `${id}:${Buffer.alloc(32, `key ${byte}`).toString('base64')}`;
 const OLD = keyText('2025', 1);
 const NEW = keyText('2026', 2);
 const plain = Buffer.from('{"apiKey":"secret"}');
@@ -74,7 +74,7 @@ describe('R31 a key ring', () => {
   });
 
   it('gives a bare key the id 0', () => {
-    assert.deepEqual(createKeyRing(Buffer.alloc(32).toString('base64')).ids, ['0']);
+    assert.deepEqual(createKeyRing(OLD.replace(/^.*:/, '')).ids, ['0']);
   });
 
   it('refuses bad texts and quotes none of them', () => {
@@ -88,6 +88,9 @@ describe('R31 a key ring', () => {
       `${OLD},`,
       `${OLD}:x`,
       `${OLD}!`,
+      Buffer.alloc(32).toString('base64'),
+      `${OLD},z:${'0'.repeat(64)}`,
+      `z:${'f'.repeat(64)}`,
     ])
       assert.throws(
         () => createKeyRing(text),

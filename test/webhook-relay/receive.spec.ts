@@ -12,7 +12,7 @@ import { sweep } from '../../webhook-relay/sweep.ts';
 import { freshDatabase } from '../support/database.ts';
 import { KEYS, KEYS_TEXT, type Kit, messageOf, newPayment, openKit } from './relay-kit.ts';
 
-const NEW_KEY = `k2:${Buffer.alloc(32, 2).toString('base64')}`;
+const NEW_KEY = `k2:${Buffer.alloc(32, 'key 2').toString('base64')}`;
 
 describe('receiving events', () => {
   let kit: Kit;

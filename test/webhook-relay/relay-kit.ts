@@ -14,7 +14,7 @@ import { type ScriptedWix, startScriptedWix } from './scripted-wix.ts';
 
 // The relay's parts around a database and a scripted Wix of one's own, driven by hand.
 
-export const KEYS_TEXT = `k1:${Buffer.alloc(32, 1).toString('base64')}`;
+export const KEYS_TEXT = `k1:${Buffer.alloc(32, 'key 1').toString('base64')}`;
 export const KEYS = createKeyRing(KEYS_TEXT);
 export const APP_SECRET = 'app-secret-of-the-tests';
 

@@ -18,7 +18,7 @@ import { quietLog } from '../support/log.ts';
 import { KEYS, KEYS_TEXT, messageOf, newPayment } from './relay-kit.ts';
 import { type ScriptedWix, startScriptedWix } from './scripted-wix.ts';
 
-const OTHER_KEY = `k9:${Buffer.alloc(32, 9).toString('base64')}`;
+const OTHER_KEY = `k9:${Buffer.alloc(32, 'key 9').toString('base64')}`;
 
 describe('the relay', () => {
   let wix: ScriptedWix;

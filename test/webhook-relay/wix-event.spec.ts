@@ -138,7 +138,7 @@ describe('the body of an event for Wix', () => {
     const event = newPayment()('TRANSACTION_APPROVED', {});
     const credentials = sealed({ paymentMethodReference: { token: 'hp_pm_1' } }, event.transactionId);
     const rotated = createKeyRing(
-      `k2:${Buffer.alloc(32, 2).toString('base64')},k1:${Buffer.alloc(32, 1).toString('base64')}`,
+      `k2:${Buffer.alloc(32, 'key 2').toString('base64')},k1:${Buffer.alloc(32, 'key 1').toString('base64')}`,
     );
     const body = Buffer.from(renderEvent({ ...event, sealedCredentialsOnFile: credentials }, rotated)).toString();
     assert.match(body, /hp_pm_1/);

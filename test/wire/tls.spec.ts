@@ -128,7 +128,7 @@ describe('R33 the configuration of TLS', () => {
       DATABASE_URL: 'postgres://localhost/payments',
       KAFKA_BROKERS: '127.0.0.1:9092',
       MODE_WHEN_ABSENT: 'sandbox',
-      PROCESSOR_TOKEN: 'x'.repeat(32),
+      PROCESSOR_TOKEN: 'e'.repeat(32),
       PROCESSOR_URL: 'http://127.0.0.1:50061',
     },
     relay: {
@@ -218,6 +218,29 @@ describe('R33 the configuration of TLS', () => {
   it('knows what can be read on the way', () => {
     for (const url of ['core:50051', 'http://core:50051']) assert(isPlaintext(url), url);
     for (const url of ['https://core:50051', '127.0.0.1:50051', 'http://[::1]:50051']) assert(!isPlaintext(url), url);
+  });
+
+  it('R34 refuses one secret for two purposes', () => {
+    const [token, other] = ['a', 'b'].map((letter) => letter.repeat(32));
+    const own = 'each must be its own';
+    assert.deepEqual(
+      problems('core', { CORE_TOKENS: `wix:gateway:${other},psp:engine:${token}`, PROCESSOR_TOKEN: token }),
+      [`PROCESSOR_TOKEN is the same secret as one of CORE_TOKENS: ${own}`],
+    );
+    assert.deepEqual(problems('relay', { RELAY_TOKENS: `ada:operator:${token}`, WIX_APP_SECRET: token }), [
+      `WIX_APP_SECRET is the same secret as one of RELAY_TOKENS: ${own}`,
+    ]);
+    const sasl = { KAFKA_SASL_MECHANISM: 'plain', KAFKA_SASL_USERNAME: 'u', KAFKA_SASL_PASSWORD: token };
+    assert.deepEqual(problems('relay', { ...sasl, WIX_APP_SECRET: token }), [
+      `KAFKA_SASL_PASSWORD is the same secret as WIX_APP_SECRET: ${own}`,
+    ]);
+    const key = (id: string) => `${id}:${Buffer.alloc(32, 'one key').toString('base64')}`;
+    const keys = {
+      CREDENTIALS_KEY: `${KEYS.CREDENTIALS_KEY},${key('a')}`,
+      EVENTS_KEY: `${key('b')},${KEYS.EVENTS_KEY}`,
+    };
+    assert.deepEqual(problems('core', keys), [`CREDENTIALS_KEY has a key of EVENTS_KEY: ${own}`]);
+    assert.deepEqual(problems('core', { PROCESSOR_TOKEN: token, CORE_TOKENS: `wix:gateway:${other}` }), []);
   });
 
   it('wants certificate and key together, and of one another', () => {
