@@ -50,6 +50,8 @@ export function createDeliverer(deps: {
   const running = new Map<Promise<void>, string>();
   const cutOff = new AbortController();
   let breaker = closedBreaker(concurrency);
+  /** Said once, until Wix gives a token again. */
+  let tokenRefused = false;
   /** The merchant at which the last claim ended: whose turn is next. */
   let turn = '';
   let loop: Loop | undefined;
@@ -94,8 +96,9 @@ export function createDeliverer(deps: {
 
     if (!(await holdsLease())) return;
     const { answer: tokenAnswer, token } = await wix.fetchToken(cutOff.signal);
-    if (isRefused(tokenAnswer))
+    if (isRefused(tokenAnswer) && !tokenRefused)
       log.alert('token_refused', { httpStatus: tokenAnswer.httpStatus, setting: 'WIX_APP_ID, WIX_APP_SECRET' });
+    tokenRefused = isRefused(tokenAnswer);
     if (token === undefined) return record(claim, 'token', tokenAnswer, started);
     if (!(await holdsLease())) return;
     return record(claim, 'event', await wix.submitEvent(token, body, cutOff.signal), started);

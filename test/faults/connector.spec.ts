@@ -122,10 +122,14 @@ describe('the connector as a program', function () {
   });
 
   it('R34 refuses the secrets of development before it touches any data', async () => {
-    const key = `dev:${Buffer.from(DEVELOPMENT_MARK.repeat(2)).toString('base64')}`;
+    const key = (rest: string) => `dev:${Buffer.from(DEVELOPMENT_MARK + rest).toString('base64')}`;
     const tokens = `backoffice:backoffice:${DEVELOPMENT_MARK}-backoffice-token`;
     const other = path.join(folder, 'other');
-    const secrets = { CREDENTIALS_KEY: key, EVENTS_KEY: `${stage.env.EVENTS_KEY},${key}`, CORE_TOKENS: tokens };
+    const secrets = {
+      CREDENTIALS_KEY: key(DEVELOPMENT_MARK),
+      EVENTS_KEY: `${stage.env.EVENTS_KEY},${key('-key-for-events-')}`,
+      CORE_TOKENS: tokens,
+    };
     const connector = startProgram('connector.ts', { ...stage.env, ...secrets, DATA_DIR: other });
     assert.equal(await connector.ended, 1);
     const refused = connector.err.trimEnd().split('\n').sort();

@@ -57,8 +57,9 @@ describe('delivering events', () => {
     it(`R44 alerts when Wix answers ${status} to the app's secret, the first time, and names the settings`, async () => {
       const event = newPayment()('TRANSACTION_APPROVED');
       kit.wix.answerToken(() => ({ status }));
-      await kit.receive(event);
+      await kit.receive(event, newPayment()('TRANSACTION_APPROVED'));
       await kit.deliver();
+      assert.equal(kit.wix.tokenRequests.length, 2);
       assert.deepEqual(kit.alerts(), ['token_refused']);
       const alert = kit.log.lines.find((line) => line.alert === 'token_refused');
       assert.equal(alert?.setting, 'WIX_APP_ID, WIX_APP_SECRET');
