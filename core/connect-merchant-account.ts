@@ -46,7 +46,7 @@ export async function connectMerchantAccount(
   );
   if (answer instanceof ConnectError || answer.result.case === undefined) return refuse(UNANSWERED);
   if (answer.result.case === 'refusal') {
-    const { errorCode, message } = texts(readFields(), answer.result.value);
+    const { errorCode, message } = texts(readFields(noCard), answer.result.value);
     const legal = legalReason('connect', answer.result.value.reason, errorCode);
     return refuse({ ...legal, message: message || 'The account was refused' });
   }
@@ -101,13 +101,16 @@ const UNANSWERED: Refusal = {
   message: 'The account could not be verified now',
 };
 
+/** No card has a part in connecting. */
+const noCard = () => false;
+
 function refuse(refusal: Refusal): ConnectMerchantAccountResponse {
   return create(ConnectMerchantAccountResponseSchema, { refusal });
 }
 
 /** What the rows can hold of it (R47). It is no use without its own reference as the engine gave it, or with no currency left. */
 function readAccount(account: VerifiedAccount) {
-  const fields = readFields();
+  const fields = readFields(noCard);
   const accountReference = fields.reference('account_reference', account.accountReference, 200);
   const currencies = account.currencies.filter((currency) => /^[A-Z]{3}$/.test(currency)).slice(0, 300);
   if (currencies.length < account.currencies.length) fields.lose('currencies');

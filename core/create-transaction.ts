@@ -1,5 +1,5 @@
 import { create, fromBinary } from '@bufbuild/protobuf';
-import type { HandlerContext } from '@connectrpc/connect';
+import type { CallOptions, HandlerContext } from '@connectrpc/connect';
 import { CredentialsOnFileSchema } from '../proto/gen/payments/v1/outcome_pb.js';
 import {
   Wallet_AuthenticationMethod as AuthenticationMethod,
@@ -65,7 +65,8 @@ export async function createTransaction(
     storedCredential: storedCredential(request.details),
     ...(request.details && { details: request.details }),
   };
-  await perform(core, budget, begun, (options) => core.processor.authorize(authorize, options));
+  const send = (options: CallOptions) => core.processor.authorize(authorize, options);
+  await perform(core, budget, begun, send, numberOf(request.details));
   return answer(core, budget, request);
 }
 
@@ -196,9 +197,13 @@ function fundingCard(details: PaymentDetails | undefined): string | undefined {
 }
 
 function lastFour(details: PaymentDetails | undefined): string | null {
+  return /\d{4}$/.exec(numberOf(details))?.[0] ?? null;
+}
+
+/** Of a card, or of a wallet's device. Empty: there is none. */
+function numberOf(details: PaymentDetails | undefined): string {
   const method = details?.method;
-  const number = method?.case === 'card' ? method.value.number : method?.case === 'wallet' ? method.value.pan : '';
-  return /\d{4}$/.exec(number)?.[0] ?? null;
+  return method?.case === 'card' ? method.value.number : method?.case === 'wallet' ? method.value.pan : '';
 }
 
 function storedCredential(details: PaymentDetails | undefined): StoredCredential {

@@ -1,7 +1,8 @@
 import { type Timestamp, timestampDate } from '@bufbuild/protobuf/wkt';
-import { cut, plain, scrub } from '../proto/runtime/redact.ts';
+import { beginning, cut, plain, quotes, scrub, withoutRuns } from '../proto/runtime/redact.ts';
+import type { OwnCard } from './own-card.ts';
 
-// The fields of what an engine says, made into what rows, events and Wix can hold (R47). Nothing here does I/O.
+// The fields of what an engine or a caller says, made into what rows, events and Wix can hold (R20, R47). Nothing here does I/O.
 
 /** What is sane for the time of something that happens to a payment: an engine that counts in other units than seconds is far from it. */
 const FIRST_TIME = Date.UTC(2000, 0, 1);
@@ -11,33 +12,38 @@ const LAST_TIME = Date.UTC(2100, 0, 1);
 export interface Fields {
   /** Names as in the proto, once each. */
   readonly lost: string[];
-  /** What the engine must know again: without control characters, at most max. */
+  /** What the engine must know again: without control characters, at most max; of card numbers it loses the payment's own alone. */
   reference(name: string, value: string, max: number): string;
-  /** Free text on one line, scrubbed of card numbers (R20). Too long is no loss: the proto says that it is cut. */
+  /**
+   * Free text on one line, without any card number. Where it quotes the payment's own it loses all digits: its security code may be
+   * among them. Too long is no loss: the proto says that it is cut.
+   */
   text(name: string, value: string, max: number): string;
   /** Zero, and what is before it, is how some languages write that there is none. */
   time(name: string, value: Timestamp | undefined): Date | undefined;
+  /** Whether a value names the payment's own card, also if it is escaped as in a URL. */
+  quotesCard(value: string): boolean;
   /** Another field that is left out. */
   lose(name: string): void;
 }
 
-export function readFields(): Fields {
+export function readFields(isOwn: OwnCard): Fields {
   const lost: string[] = [];
   const lose = (name: string) => void (lost.includes(name) || lost.push(name));
   return {
     lost,
     lose,
     reference(name, value, max) {
-      const kept = cut(plain(value), max);
+      const kept = cut(withoutRuns(plain(beginning(value, 8 * max)), isOwn), max);
       if (kept !== value) lose(name);
       return kept;
     },
     text(name, value, max) {
-      // A part of a card number that the first cut left at the end is beyond the second.
-      const oneLine = cut(value, 8 * max).replace(/[\t-\r\x85\u2028\u2029]+/g, ' ');
-      const kept = plain(oneLine);
-      if (kept !== oneLine) lose(name);
-      return cut(scrub(kept), max);
+      const oneLine = beginning(value, 8 * max).replace(/[\t-\r\x85\u2028\u2029]+/g, ' ');
+      const text = plain(oneLine);
+      const isQuoted = quotes(text, isOwn);
+      if (isQuoted || text !== oneLine) lose(name);
+      return cut(isQuoted ? withoutRuns(withoutRuns(text, isOwn), () => true, '[digits]') : scrub(text), max);
     },
     time(name, value) {
       if (!value || value.seconds <= 0n) return undefined;
@@ -46,5 +52,10 @@ export function readFields(): Fields {
       lose(name);
       return undefined;
     },
+    quotesCard: (value) => [value, unescaped(value), unescaped(unescaped(value))].some((text) => quotes(text, isOwn)),
   };
 }
+
+/** What is escaped as in a URL, read; nothing is malformed. */
+const unescaped = (text: string) =>
+  text.replace(/(?:%[0-9a-f]{2})+/gi, (bytes) => Buffer.from(bytes.replaceAll('%', ''), 'hex').toString());

@@ -10,6 +10,7 @@ import {
 import { Reason } from '../proto/gen/payments/v1/reason_pb.js';
 import { type Fields, readFields } from './fields.ts';
 import type { Operation } from './operation.ts';
+import { ownCard } from './own-card.ts';
 import { isPending, legalReason } from './reason.ts';
 import type { Refusal, Transaction, Trigger } from './transaction.ts';
 
@@ -49,26 +50,26 @@ function failure(operation: Operation, errorCode: string, message: string): Refu
   return { reason, errorCode: errorCode || 'NOT_PROCESSED', message: message || 'It was not processed' };
 }
 
-/** Reads an outcome that the processor gave for this operation of this payment. Never throws. */
+/** What of a payment decides how an outcome is read. */
+type Payment = Pick<Transaction, 'currency' | 'cardBin' | 'cardLastFour' | 'requestedLastFour'>;
+
+/** Reads an outcome that the processor gave for this operation of this payment. `number`: the card's, if it is in memory. Never throws. */
 export function readOutcome(
-  payment: Pick<Transaction, 'currency'>,
+  payment: Payment,
   operation: Operation,
   outcome: Outcome | undefined,
+  number?: string,
 ): Said {
   const kind = outcome?.kind;
   if (!kind?.case) return UNKNOWN;
-  const fields = readFields();
+  const shown = kind.case === 'approved' ? kind.value.cardDetails : undefined;
+  const fields = readFields(ownCard(payment, number, shown));
   const said = read(payment, operation, kind, fields);
   const { name } = OutcomeSchema.field[kind.case];
   return fields.lost.length > 0 ? { ...said, lost: fields.lost.map((field) => `${name}.${field}`) } : said;
 }
 
-function read(
-  { currency }: Pick<Transaction, 'currency'>,
-  operation: Operation,
-  kind: Outcome['kind'],
-  fields: Fields,
-): Said {
+function read({ currency }: Payment, operation: Operation, kind: Outcome['kind'], fields: Fields): Said {
   switch (kind.case) {
     case 'approved':
       return readApproved(operation, currency, kind.value, fields);
@@ -95,8 +96,10 @@ function read(
     case 'buyerAction': {
       const { url, expiresAt, processorReference } = kind.value;
       const redirectUrl = pageOf(url);
-      if (redirectUrl === undefined) fields.lose('url');
-      if (redirectUrl === undefined) return UNKNOWN;
+      if (redirectUrl === undefined || fields.quotesCard(redirectUrl)) {
+        fields.lose('url');
+        return UNKNOWN;
+      }
       return {
         trigger: 'buyer_action',
         redirectUrl,

@@ -17,19 +17,20 @@ export interface Intent {
 /**
  * Call and outcome after the intent of tx 1 (R14), for every kind of operation. No tx is open across the call; call and tx 2 are
  * detached from the caller (R3) and may outlive this function, which returns when they are done or the budget is over. What was not
- * sent by then never is: it certainly failed (R1).
+ * sent by then never is: it certainly failed (R1). `cardNumber`: what the answer must not quote (R20).
  */
 export async function perform(
   core: Core,
   budget: Budget,
   { transaction, operation }: Intent,
   send: (options: CallOptions) => Promise<{ outcome?: Outcome | undefined }>,
+  cardNumber?: string,
 ): Promise<void> {
   const isLate = budget.isOver();
   const work = core.calls.run(async () => {
     const said = isLate
       ? notDone(operation, 'NOT_SENT', 'There was no time left to process it')
-      : await sendFirst(core, transaction, operation, send);
+      : await sendFirst(core, transaction, operation, send, cardNumber);
     await settle(core, operation.id, said);
   }, transaction.externalMerchantId ?? '');
   await (isLate ? work : within(budget.leftMs(), work));

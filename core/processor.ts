@@ -4,7 +4,6 @@ import { type CallOptions, Code, ConnectError } from '@connectrpc/connect';
 import type { Outcome } from '../proto/gen/payments/v1/outcome_pb.js';
 import { InstructionSchema, OriginalSchema, SubjectSchema } from '../proto/gen/processor/v1/processor_pb.js';
 import { histogram } from '../proto/runtime/metrics.ts';
-import { scrub } from '../proto/runtime/redact.ts';
 import type { Core } from './context.ts';
 import { MODES } from './convert.ts';
 import type { ProcessorAccount } from './merchant-credentials.ts';
@@ -58,10 +57,16 @@ export async function ask<T>(
 
 type Send = (options: CallOptions) => Promise<{ outcome?: Outcome | undefined }>;
 
-/** The first send of an operation's request id. */
-export async function sendFirst(core: Core, transaction: Transaction, operation: Operation, send: Send): Promise<Said> {
+/** The first send of an operation's request id; `number` as in `heard`. */
+export async function sendFirst(
+  core: Core,
+  transaction: Transaction,
+  operation: Operation,
+  send: Send,
+  number?: string,
+): Promise<Said> {
   const answer = await ask(core, operation.kind, send);
-  if (!(answer instanceof ConnectError)) return heard(core, transaction, operation, answer.outcome);
+  if (!(answer instanceof ConnectError)) return heard(core, transaction, operation, answer.outcome, number);
   if (!AT_THE_DOOR.includes(answer.code)) return UNKNOWN;
   return notDone(operation, 'PROCESSOR_REFUSED', 'The processor did not take the request');
 }
@@ -76,14 +81,18 @@ export async function askAgain<T>(
   return answer instanceof ConnectError ? undefined : answer;
 }
 
-/** What the engine said of an operation. */
-export function read(transaction: Transaction, operation: Operation, outcome: Outcome | undefined): Said {
-  return withoutOwnCard(transaction, readOutcome(transaction, operation, outcome));
-}
-
-/** Reads what the engine answered. An answer that says nothing is unknown and worth a look, as is one of which something had to go. */
-export function heard(core: Core, transaction: Transaction, operation: Operation, outcome: Outcome | undefined): Said {
-  const said = read(transaction, operation, outcome);
+/**
+ * Reads what the engine answered; `number` is the card's, while it is in memory. An answer that says nothing is unknown and worth a look,
+ * as is one of which something had to go.
+ */
+export function heard(
+  core: Core,
+  transaction: Transaction,
+  operation: Operation,
+  outcome: Outcome | undefined,
+  number?: string,
+): Said {
+  const said = readOutcome(transaction, operation, outcome, number);
   if (said.lost || (said.trigger === 'unknown' && outcome?.kind.case !== 'unknown'))
     alertUnreadable(core, operation, said);
   return said;
@@ -91,19 +100,6 @@ export function heard(core: Core, transaction: Transaction, operation: Operation
 
 export function alertUnreadable(core: Core, { id: operationId, transactionId }: Operation, { lost }: Said): void {
   core.log.alert('processor_answer_unreadable', { transactionId, operationId, fields: lost });
-}
-
-/**
- * References are not scrubbed like free text: one in ten long numbers looks like a card's, and the processor must know its own again. Of
- * the payment's own card they are, by the digits that are known of it (R20).
- */
-function withoutOwnCard({ requestedLastFour, cardBin, paymentMethod }: Transaction, said: Said): Said {
-  if (requestedLastFour === null) return said;
-  const bin = paymentMethod === 'creditCard' ? (cardBin ?? '').slice(0, 6) : '';
-  const isOwn = (digits: string) => digits.startsWith(bin) && digits.endsWith(requestedLastFour);
-  const names = ['processorReference', 'authorizationCode', 'networkTransactionId', 'acquirerReference'] as const;
-  const clean = names.flatMap((name) => (said[name] ? [[name, scrub(said[name], isOwn)] as const] : []));
-  return { ...said, ...Object.fromEntries(clean) };
 }
 
 /** The order to move money, as the engine gets it. */

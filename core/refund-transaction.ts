@@ -27,7 +27,7 @@ import { announce } from './settle.ts';
 import { claimOne, operationsOf, refundByKey } from './store/operations.ts';
 import { lockTransaction, transactionById } from './store/transactions.ts';
 import { type Refusal, reception, remaining, type Transaction } from './transaction.ts';
-import { validRefund, validRefundOfPsp } from './valid.ts';
+import { demandNoCard, validRefund, validRefundOfPsp } from './valid.ts';
 
 const strangers = counter('foreign_ids_total', 'Known ids that came with another merchant or payment (R9).', ['call']);
 
@@ -122,6 +122,7 @@ async function receive(
   const found = await lockTransaction(tx, externalId === '' ? { id } : { externalId });
   if (!found && asker.isWix) return unknownPayment(request);
   if (!found || !isNamed(found, request, asker)) throw noTransaction();
+  demandNoCard(request.requestKey, 'request_key', found);
   const { now: _, ...transaction } = found;
   if (await refundByKey(tx, asker.caller, asker.key)) return 'known';
   // Another merchant does not learn that the payment exists, and leaves nothing behind.

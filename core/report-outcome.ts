@@ -10,9 +10,12 @@ import { demand } from '../proto/runtime/requests.ts';
 import { rpcError } from '../proto/runtime/rpc.ts';
 import type { Core } from './context.ts';
 import * as convert from './convert.ts';
+import { readFields } from './fields.ts';
 import { processorAccount } from './merchant-credentials.ts';
 import type { Operation } from './operation.ts';
-import { alertUnreadable, read } from './processor.ts';
+import { readOutcome } from './outcome.ts';
+import { ownCard } from './own-card.ts';
+import { alertUnreadable } from './processor.ts';
 import { end } from './reconcile.ts';
 import { settle } from './settle.ts';
 import { operationById } from './store/operations.ts';
@@ -38,11 +41,16 @@ export async function reportOutcome(
       request_id: request.requestId,
     });
   }
-  const said = read(transaction, operation, request.outcome);
+  const said = readOutcome(transaction, operation, request.outcome);
   const bad = said.lost?.find((name) => !isOptional(name)) ?? '';
-  demand(bad === '', `outcome.${bad}`, 'cannot be kept as it is: control characters, too long, or no time in seconds');
+  demand(
+    bad === '',
+    `outcome.${bad}`,
+    'cannot be kept: control characters, a card number, too long, or no time in seconds',
+  );
   if (said.lost) alertUnreadable(core, operation, said);
-  const override = request.override ? { why: request.overrideReason } : undefined;
+  const { text } = readFields(ownCard(transaction));
+  const override = request.override ? { why: text('override_reason', request.overrideReason, 500) } : undefined;
   if (override && ['declined', 'failed', 'expired'].includes(said.trigger))
     await demandEnd(core, transaction, operation);
   const settled = await settle(core, operation.id, said, { caller: caller.name, ...(override && { override }) });

@@ -22,7 +22,7 @@ import { insertReport, operationsOf, refundsByReference } from './store/operatio
 import { insertEvent } from './store/outbox.ts';
 import { lockTransaction, updateTransaction } from './store/transactions.ts';
 import type { Transaction } from './transaction.ts';
-import { INT64_MAX, validReportRefund } from './valid.ts';
+import { demandNoCard, INT64_MAX, validReportRefund } from './valid.ts';
 
 /** Without an operation it is a contradiction; without an event it was known. */
 type Reported = Omit<Recorded, 'operation'> & { readonly operation: Operation | undefined };
@@ -34,7 +34,9 @@ export async function reportRefund(
   context: HandlerContext,
 ): Promise<ReportRefundResponse> {
   validReportRefund(request);
-  const { id, accountId } = await findTransaction(core, request.key);
+  const payment = await findTransaction(core, request.key);
+  const { id, accountId } = payment;
+  demandNoCard(request.processorReference, 'processor_reference', payment);
   const { name } = context.values.get(callerKey);
   const reported = await core.db.inTx((tx) => receive(tx, id, accountId, request, name));
   const { transaction, operation, event } = reported;

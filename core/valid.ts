@@ -11,8 +11,11 @@ import type {
   VoidTransactionRequest,
 } from '../proto/gen/payments/v1/payments_service_pb.js';
 import { type Refusal, Transaction_State } from '../proto/gen/payments/v1/transaction_pb.js';
+import { quotes } from '../proto/runtime/redact.ts';
 import { demand, demandLength, demandUuid } from '../proto/runtime/requests.ts';
 import { rpcError } from '../proto/runtime/rpc.ts';
+import { ownCard } from './own-card.ts';
+import type { Transaction } from './transaction.ts';
 
 // The limits of payments.v1.
 
@@ -81,6 +84,11 @@ export function validRefundOfPsp(request: RefundTransactionRequest): void {
   demand(request.externalRefundId === '', 'external_refund_id', "is Wix's; give a request_key");
   demand(request.refusal === undefined, 'refusal', "is the gateway's");
   positive(request.amount, 'amount');
+}
+
+/** A key or reference is kept as it comes, so that it must not hold the card that paid (R20). */
+export function demandNoCard(value: string, field: string, payment: Transaction): void {
+  demand(!quotes(value, ownCard(payment)), field, 'holds the number of the card that paid');
 }
 
 export function validReportRefund(request: ReportRefundRequest): void {

@@ -14,6 +14,7 @@ import {
 import { callerKey, type Role } from '../proto/runtime/callers.ts';
 import type { Database, Queryable } from '../proto/runtime/database.ts';
 import type { Log } from '../proto/runtime/log.ts';
+import { bounded } from '../proto/runtime/redact.ts';
 import {
   demand,
   demandLength,
@@ -166,7 +167,7 @@ export function deliveriesService(deps: {
 function whoAndWhy(reason: string, context: HandlerContext) {
   demand(reason.trim() !== '', 'reason', 'is missing');
   demandLength(reason, 'reason', 1, 500);
-  return { caller: context.values.get(callerKey).name, reason };
+  return { caller: context.values.get(callerKey).name, reason: bounded(reason, 500) };
 }
 
 function readSelection(selection: ProtoSelection | undefined): store.Selection {

@@ -1,4 +1,4 @@
-import { cut, scrub } from '../proto/runtime/redact.ts';
+import { bounded } from '../proto/runtime/redact.ts';
 import type { RelayConfig } from './config.ts';
 import { RETRY_AFTER_MS_MAX } from './delivery.ts';
 
@@ -76,7 +76,7 @@ export function createWixClient(config: WixConfig, timeoutMs: number = CALL_TIME
       const { text: raw, whole } = await readText(response);
       const json = whole && isJson(response.headers) ? parseJson(raw) : undefined;
       const error = httpStatus !== 200 ? `status ${httpStatus}` : json === undefined ? 'not JSON, or too long' : null;
-      const text = cut(scrub(raw.replaceAll(secret, '[redacted]').replaceAll('\0', '')), ANSWER_KEPT_MAX);
+      const text = bounded(raw.replaceAll(secret, '[redacted]').replaceAll('\0', ''), ANSWER_KEPT_MAX);
       return { httpStatus, isWhole: true, error, text, retryAfterMs: retryAfter(response.headers), json };
     } catch (error) {
       if (signal.aborted) throw error;

@@ -1,6 +1,6 @@
 import { pino } from 'pino';
 import { counter } from './metrics.ts';
-import { scrub } from './redact.ts';
+import { bounded } from './redact.ts';
 
 // Business events by name, one JSON line for each.
 
@@ -41,14 +41,20 @@ export function createLog(service: string, level: string, destination?: { write(
 
 /** Name, code, message, stack and causes; no other property, and no message of a parser, since those quote what was parsed. */
 function describeError(error: unknown): unknown {
-  if (!(error instanceof Error)) return scrub(String(error));
+  if (!(error instanceof Error)) return bounded(String(error), MESSAGE_MAX);
   const { code } = error as { code?: unknown };
-  const message = error instanceof SyntaxError ? '[not shown]' : scrub(error.message);
+  const message = error instanceof SyntaxError ? '[not shown]' : bounded(error.message, MESSAGE_MAX);
   return {
     name: error.name,
     ...(code !== undefined && { code }),
     message,
-    stack: scrub((error.stack ?? '').replace(error.message, () => message)),
+    stack: bounded(
+      (error.stack ?? '').replace(error.message, () => message),
+      STACK_MAX,
+    ),
     ...(error.cause !== undefined && { cause: describeError(error.cause) }),
   };
 }
+
+const MESSAGE_MAX = 2000;
+const STACK_MAX = 8000;

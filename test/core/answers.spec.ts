@@ -1,13 +1,15 @@
 import assert from 'node:assert/strict';
 import { createClient, createRouterTransport, type ServiceImpl } from '@connectrpc/connect';
 import fc from 'fast-check';
+import { operationId } from '../../core/ids.ts';
 import { Event_Type as Type } from '../../proto/gen/payments/v1/event_pb.js';
 import { type Outcome, OutcomeSchema } from '../../proto/gen/payments/v1/outcome_pb.js';
 import { Transaction_State as State } from '../../proto/gen/payments/v1/transaction_pb.js';
 import { ProcessorService } from '../../proto/gen/processor/v1/processor_pb.js';
 import { createEngine } from '../engine/engine.ts';
-import { approved } from '../engine/outcomes.ts';
+import { approved, declined } from '../engine/outcomes.ts';
 import { anyMessage } from '../support/any-message.ts';
+import { anyCardNumber, digitsAlone, quoting } from '../support/card-shapes.ts';
 import { cardPayment, createTestCore, type TestCore } from '../support/core.ts';
 import { eventually } from '../support/eventually.ts';
 import { quietLog } from '../support/log.ts';
@@ -15,19 +17,17 @@ import { quietLog } from '../support/log.ts';
 // Whatever an engine can say, said to a real core over a real database: the rows take it, and it is told.
 
 const ASKED = 4590n;
+const authorizeId = (id: string) => operationId('authorize', id, 'wix', id, 1);
 type Kind = 'authorize' | 'capture' | 'void' | 'refund';
+type Merchant = Awaited<ReturnType<TestCore['connect']>>;
 
-describe('R47 whatever an engine answers', function () {
-  this.timeout(120_000);
-  let stage: TestCore;
-  let merchant: Awaited<ReturnType<TestCore['connect']>>;
-  /** What the engine says of the next order of a kind. */
-  const says: Partial<Record<Kind, Outcome>> = {};
-
+/** A core whose engine says of an order of each kind what the test has it say. */
+function useStage() {
+  const stage = { says: {} } as TestCore & { merchant: Merchant; says: Partial<Record<Kind, Outcome>> };
   before(async () => {
     const simulated = createEngine({ data: ':memory:', log: quietLog() });
     const sound = createClient(ProcessorService, createRouterTransport(simulated.routes));
-    const speak = (kind: Kind) => () => ({ outcome: says[kind] ?? approved({}) });
+    const speak = (kind: Kind) => () => ({ outcome: stage.says[kind] ?? approved({}) });
     const engine: ServiceImpl<typeof ProcessorService> = {
       verifyAccount: (request) => sound.verifyAccount(request),
       getOperation: (request) => sound.getOperation(request),
@@ -38,13 +38,20 @@ describe('R47 whatever an engine answers', function () {
       void: speak('void'),
       refund: speak('refund'),
     };
-    stage = await createTestCore({
+    const core = await createTestCore({
       engine: { ...simulated, routes: (router) => router.service(ProcessorService, engine) },
       env: { ANSWER_BUDGET_MS: '20000', PROCESSOR_TIMEOUT_MS: '60000' },
     });
-    merchant = await stage.connect();
+    Object.assign(stage, core, { merchant: await core.connect() });
   });
   after(() => stage.stop());
+  return stage;
+}
+
+describe('R47 whatever an engine answers', function () {
+  this.timeout(120_000);
+  const stage = useStage();
+  const { says } = stage;
   afterEach(() => {
     for (const kind of Object.keys(says)) delete says[kind as Kind];
   });
@@ -84,7 +91,7 @@ describe('R47 whatever an engine answers', function () {
     fc.assert(
       fc.asyncProperty(anyOutcome, async (outcome) => {
         says.authorize = outcome;
-        const request = cardPayment(merchant);
+        const request = cardPayment(stage.merchant);
         const { transaction } = await stage.payments.createTransaction(request);
         assert.equal(State[transaction!.state], State[stateAfter(outcome, transaction?.state)]);
         if (transaction!.state === State.CAPTURED) assert.equal(transaction?.capturedAmount, ASKED);
@@ -99,7 +106,7 @@ describe('R47 whatever an engine answers', function () {
         fc.asyncProperty(anyOutcome, async (outcome) => {
           delete says.authorize;
           says[kind] = outcome;
-          const request = cardPayment(merchant, undefined, { authorizeOnly: kind !== 'refund' });
+          const request = cardPayment(stage.merchant, undefined, { authorizeOnly: kind !== 'refund' });
           const { transaction } = await stage.payments.createTransaction(request);
           const { merchantCredentials, externalId } = request;
           const about = { externalId, transactionId: transaction!.id, merchantCredentials: merchantCredentials! };
@@ -132,4 +139,60 @@ describe('R47 whatever an engine answers', function () {
         }),
         { numRuns: 60 },
       ));
+});
+
+describe('R20 R35 the number of the card that pays', function () {
+  this.timeout(120_000);
+  const stage = useStage();
+
+  it('is in no row, no event and no line of the log, however an engine or a caller quotes it', async () => {
+    const numbers: string[] = [];
+    const quoted = anyCardNumber.chain((number) =>
+      fc.tuple(fc.constant(number), anyMessage(OutcomeSchema, {}, quoting(number)), quoting(number)),
+    );
+    await fc.assert(
+      fc.asyncProperty(quoted, async ([number, outcome, words]) => {
+        numbers.push(number);
+        stage.says.authorize = outcome;
+        const { transaction } = await stage.payments.createTransaction(cardPayment(stage.merchant, number));
+        // By now the core has forgotten the number.
+        stage.says.refund = declined([3025, words, words], words);
+        const key = { case: 'id', value: transaction!.id } as const;
+        const operator = stage.as({ name: 'ada', role: 'operator' });
+        const backoffice = stage.as({ name: 'shop', role: 'backoffice' });
+        const engine = stage.as({ name: 'engine', role: 'engine' });
+        const about = { transactionId: transaction!.id, amount: 1n };
+        await Promise.allSettled([
+          backoffice.refundTransaction({ ...about, requestKey: crypto.randomUUID() }),
+          backoffice.refundTransaction({ ...about, requestKey: words }),
+          engine.reportRefund({ key, amount: 1n, processorReference: words }),
+          engine.reportOutcome({ requestId: authorizeId(transaction!.externalId), outcome }),
+        ]);
+        await operator
+          .reportOutcome({
+            requestId: authorizeId(transaction!.externalId),
+            outcome: approved({ processorReference: words }),
+            override: true,
+            overrideReason: words,
+          })
+          .catch(() => undefined);
+      }),
+      { numRuns: 60 },
+    );
+    const tables = await stage.db.query<{ name: string }>(
+      `select tablename as name from pg_tables where schemaname = 'core'`,
+    );
+    const rows = await Promise.all(
+      tables.map(({ name }) => stage.db.query<{ row: string }>(`select row(t.*)::text as row from core.${name} as t`)),
+    );
+    const asText = (hex: string) => Buffer.from(hex, 'hex').toString();
+    const texts = rows.flat().map(({ row }) => row.replace(/\\\\x([0-9a-f]+)/g, (_, hex: string) => asText(hex)));
+    const all = [...texts, ...stage.log.lines.map((line) => JSON.stringify(line))].map(digitsAlone);
+    assert.ok(all.length > 300);
+    for (const number of numbers)
+      assert.deepEqual(
+        all.filter((text) => text.includes(number)),
+        [],
+      );
+  });
 });

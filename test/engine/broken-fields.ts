@@ -7,17 +7,18 @@ import type { Fault } from './broken-engines.ts';
 
 type Value = NonNullable<Outcome['kind']['value']>;
 
-/** Says every outcome of an authorize otherwise. */
-function saying(change: (value: Value) => object): Fault {
-  const spoil = (outcome: Outcome | undefined) => {
-    const copy = clone(OutcomeSchema, outcome!);
-    Object.assign(copy.kind.value!, change(copy.kind.value!));
-    return copy;
-  };
-  return (sound) => ({
-    authorize: async (order, { signal }) => ({ outcome: spoil((await sound.authorize(order, { signal })).outcome) }),
-  });
+function spoiled(outcome: Outcome | undefined, change: (value: Value) => object): Outcome {
+  const copy = clone(OutcomeSchema, outcome!);
+  Object.assign(copy.kind.value!, change(copy.kind.value!));
+  return copy;
 }
+
+/** Says every outcome of an authorize otherwise. */
+const saying =
+  (change: (value: Value) => object): Fault =>
+  (sound) => ({
+    authorize: async (order) => ({ outcome: spoiled((await sound.authorize(order)).outcome, change) }),
+  });
 
 const seconds = (unit: bigint) => ({
   $typeName: 'google.protobuf.Timestamp' as const,
@@ -30,6 +31,19 @@ const until = (expiresAt: Timestamp): Fault => {
   return () => ({ authorize: () => ({ outcome }) });
 };
 
+/** Refers to a payment by its card, in groups of four and with its expiry. */
+const quoting =
+  (between: string): Fault =>
+  (sound) => ({
+    authorize: async (order) => {
+      const method = order.details?.method;
+      const number = method?.case === 'card' ? method.value.number : '';
+      const processorReference = `${number.match(/.{4}/g)?.join(between)}${between}0931`;
+      return { outcome: spoiled((await sound.authorize(order)).outcome, () => ({ processorReference })) };
+    },
+  });
+
+const CARDS = 'R20 never repeats a card number';
 const CONTROLS = 'R47 hold no control character: the padding of a fixed width is taken off';
 const LENGTHS = 'R47 are no longer than the ledger keeps them';
 const TIMES = 'R47 tell times in seconds: it was processed now, and what expires does so later';
@@ -46,6 +60,9 @@ export const FAULTS_OF_FIELDS: readonly (readonly [fault: string, foundBy: strin
     LENGTHS,
     saying((value) => ('processorReference' in value ? { processorReference: 'r'.repeat(201) } : {})),
   ],
+  ...['.', '\u00a0', '/', '\n'].map(
+    (between) => [`quotes the card with ${JSON.stringify(between)} in it`, CARDS, quoting(between)] as const,
+  ),
   ['counts time in milliseconds', TIMES, at(seconds(1n))],
   ['counts time in microseconds', TIMES, at(seconds(1_000n))],
   ['counts time in nanoseconds', TIMES, at(seconds(1_000_000n))],

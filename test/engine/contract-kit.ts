@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
-import { toJsonString } from '@bufbuild/protobuf';
+import { toJson } from '@bufbuild/protobuf';
 import { type CallOptions, type Client, Code, ConnectError, createClient, type Transport } from '@connectrpc/connect';
 import { legalReason } from '../../core/reason.ts';
 import { Mode } from '../../proto/gen/payments/v1/merchant_account_pb.js';
@@ -242,8 +242,15 @@ function essence(said: Said): string {
   return ['approved', amount, currency, processorReference, authorizationCode].join(' ');
 }
 
-export function textOf(said: Said): string {
-  return typeof said === 'string' ? said : toJsonString(OutcomeSchema, said);
+/** Every text of an outcome, by the path of its field. */
+export function textsOf(said: Said): [path: string, text: string][] {
+  return typeof said === 'string' ? [] : textsIn(toJson(OutcomeSchema, said), '');
+}
+
+function textsIn(value: unknown, path: string): [path: string, text: string][] {
+  if (typeof value === 'string') return [[path, value]];
+  if (typeof value !== 'object' || value === null) return [];
+  return Object.entries(value).flatMap(([name, member]) => textsIn(member, path ? `${path}.${name}` : name));
 }
 
 export function hasCode(...codes: readonly Code[]): (error: unknown) => boolean {

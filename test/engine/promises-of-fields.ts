@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import type { Timestamp } from '@bufbuild/protobuf/wkt';
 import { timestampMs } from '@bufbuild/protobuf/wkt';
 import type { Outcome } from '../../proto/gen/payments/v1/outcome_pb.js';
-import { type Kit, type Said, textOf } from './contract-kit.ts';
+import { type Kit, type Said, textsOf } from './contract-kit.ts';
 import type { Group } from './contract-suite.ts';
 
 // What an outcome says besides the money: fields that the ledger, the events and Wix can hold as they are.
@@ -20,14 +20,6 @@ async function answers(kit: Kit): Promise<Outcome[]> {
   said.push(await kit.approve(kit.refund(held)), await kit.refuse(kit.refund(held)));
   return said.filter((one) => typeof one !== 'string');
 }
-
-/** Every text of an outcome, by the path of its field. */
-function textsOf(value: unknown, path = ''): [path: string, text: string][] {
-  if (typeof value === 'string') return [[path, value]];
-  if (typeof value !== 'object' || value === null) return [];
-  return Object.entries(value).flatMap(([name, member]) => textsOf(member, path ? `${path}.${name}` : name));
-}
-const named = (said: Outcome) => textsOf(JSON.parse(textOf(said)));
 
 const LIMITS: Readonly<Record<string, number>> = {
   processorReference: 200,
@@ -55,14 +47,14 @@ export const FIELDS: Group = {
       title: 'R47 hold no control character: the padding of a fixed width is taken off',
       hold: async (kit) => {
         for (const said of await answers(kit))
-          for (const [path, text] of named(said)) assert.doesNotMatch(text, /[^\P{Cc}\t\r\n]/u, `${path} holds one`);
+          for (const [path, text] of textsOf(said)) assert.doesNotMatch(text, /[^\P{Cc}\t\r\n]/u, `${path} holds one`);
       },
     },
     {
       title: 'R47 are no longer than the ledger keeps them',
       hold: async (kit) => {
         for (const said of await answers(kit))
-          for (const [path, text] of named(said)) {
+          for (const [path, text] of textsOf(said)) {
             const max = LIMITS[path.split('.').at(-1) ?? ''] ?? Number.POSITIVE_INFINITY;
             assert.ok(text.length <= max, `${path} has ${text.length} characters where ${max} are kept`);
           }

@@ -30,6 +30,13 @@ describe('the log', () => {
     assert.doesNotMatch(JSON.stringify(log.lines), /4242|hunter2/);
   });
 
+  it('R47 prints the beginning of an error that says more than anybody reads', () => {
+    const log = quietLog();
+    const huge = `no ${'4 4 '.repeat(1_000_000)}`;
+    log.error('it.failed', { err: new Error(huge, { cause: huge }) });
+    assert.ok(JSON.stringify(log.lines).length < 20_000);
+  });
+
   it('R7 prints no message of a parser, since it quotes what was parsed', () => {
     const log = quietLog();
     for (const text of ['hunter2', '{"a": hunter2}'])

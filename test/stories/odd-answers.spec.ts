@@ -131,6 +131,26 @@ describe('R47 an answer that the ledger cannot hold as it is', () => {
       assert.deepEqual([authorize?.state, authorize?.expires_at], ['waiting', null]);
     });
 
+  it('that declines in 3.8 million characters of numbers is a decline at once, in the first of them', async () => {
+    stage.once('authorize', declined([3012, '51', `No: ${'4 4 '.repeat(950_000)}`]));
+    const payment = await stage.pay();
+    assertSays(payment.answer, 3012, '51');
+    assert.match(String(payment.answer.body?.errorMessage), /^No: .{0,296}$/);
+    await stage.told(payment, 'transaction', 3012);
+  });
+
+  it('R20 that has the card in the page for the buyer sends nobody there', async () => {
+    for (const url of [
+      'https://psp.example/?pan=5105105105105100&cvv=737',
+      'https://psp.example/5105%2D1051%200510.5100',
+    ]) {
+      stage.once('authorize', { kind: { case: 'buyerAction', value: { url } } });
+      const payment = await stage.pay({ number: '5105105105105100' });
+      assert.deepEqual(payment.answer.body, { pluginTransactionId: payment.pluginTransactionId, reasonCode: 5009 });
+      assert.deepEqual(unreadable(payment)[0]?.fields, ['buyer_action.url']);
+    }
+  });
+
   it('that has the end of a line in the page for the buyer names the page without it', async () => {
     const url = 'https://psp.example/3ds\r\n?id=1\r\nSet-Cookie: a=b';
     stage.once('authorize', { kind: { case: 'buyerAction', value: { url } } });
@@ -233,6 +253,33 @@ describe('R47 a report that cannot be kept', () => {
       stage.engine.settle(stage.requestId(payment), approved({}));
       await stage.told(payment, 'transaction');
     });
+
+  it('R20 is INVALID_ARGUMENT where it quotes the card that paid, as a key or a reference does', async () => {
+    const payment = await stage.pay({ number: '5105105105105100' });
+    const [engine, backoffice] = [stage.as('engine', 'engine'), stage.as('shop', 'backoffice')];
+    const { pluginTransactionId: transactionId } = payment;
+    for (const card of ['5105105105105100', '5105.1051.0510.5100', '５１０５1051/0510/5100', '0510510510510510012']) {
+      const key = { case: 'id' as const, value: transactionId };
+      await refused(engine.reportRefund({ key, amount: 1n, processorReference: card }), 'processor_reference');
+      await refused(backoffice.refundTransaction({ transactionId, amount: 1n, requestKey: card }), 'request_key');
+      const outcome = approved({ acquirerReference: card });
+      await refused(stage.report(payment, 'authorize', outcome), 'outcome.approved.acquirer_reference');
+    }
+    await backoffice.refundTransaction({ transactionId, amount: 1n, requestKey: '4242424242424242' });
+  });
+
+  it('R20 is kept without the card, where an operator quotes it', async () => {
+    stage.once('authorize', { kind: { case: 'pending', value: {} } });
+    const payment = await stage.pay({ number: '5105105105105100' });
+    stage.engine.settle(stage.requestId(payment), approved({}));
+    await stage.told(payment, 'transaction');
+    await stage.report(payment, 'authorize', approved({}), 'seen: 5105.1051.0510.5100, cvv 737');
+    const rows = await stage.db.query(
+      'select reports.why from reports join operations on operations.id = operation_id where operations.transaction_id = $1',
+      [payment.pluginTransactionId],
+    );
+    assert.deepEqual(rows, [{ why: 'seen: [card number], cvv [digits]' }]);
+  });
 
   it('is INVALID_ARGUMENT of an operator too, and of a refund made elsewhere', async () => {
     const payment = await stage.pay();

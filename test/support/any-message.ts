@@ -22,18 +22,19 @@ const seconds = fc.oneof(
   fc.constantFrom(...[1n, 1_000n, 1_000_000n, 1_000_000_000n].map((unit) => SECONDS * unit), -62_135_596_800n),
 );
 
-/** A message of this kind; `override` has arbitraries for fields by their proto names, at any depth. */
+/** A message of this kind; `override` has arbitraries for fields by their proto names, at any depth, `texts` one for all texts. */
 export function anyMessage<D extends DescMessage>(
   schema: D,
   override: Readonly<Record<string, fc.Arbitrary<unknown>>> = {},
+  texts: fc.Arbitrary<string> = text,
 ): fc.Arbitrary<MessageShape<D>> {
   const whatever = (field: DescField): fc.Arbitrary<unknown> => {
     if (override[field.name]) return override[field.name]!;
-    if (field.fieldKind === 'message') return anyMessage(field.message, override);
+    if (field.fieldKind === 'message') return anyMessage(field.message, override, texts);
     if (field.fieldKind === 'enum') return fc.oneof(fc.constantFrom(...field.enum.values.map((v) => v.number)), int32);
     if (field.fieldKind !== 'scalar') throw new Error(`${field} is of no kind that is made here`);
     if (field.parent.typeName === 'google.protobuf.Timestamp') return field.name === 'seconds' ? seconds : int32;
-    return { 9: text, 8: fc.boolean(), 3: int64, 5: int32 }[field.scalar as number] ?? fc.constant(undefined);
+    return { 9: texts, 8: fc.boolean(), 3: int64, 5: int32 }[field.scalar as number] ?? fc.constant(undefined);
   };
   const plainFields = schema.fields.filter((field) => !field.oneof);
   const parts = Object.fromEntries(

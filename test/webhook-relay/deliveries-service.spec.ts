@@ -45,6 +45,14 @@ describe('deciding about deliveries', () => {
       );
     });
 
+    it('R20 keeps no card number in the words of its operator', async () => {
+      const [approval] = life();
+      await kit.receive(approval);
+      await kit.operator.parkDelivery({ eventId: approval.id, reason: 'card 5105.1051.0510.5100' });
+      const { decisions } = await kit.get(approval);
+      assert.equal(decisions[0]?.reason, 'card [card number]');
+    });
+
     it('unparked, it goes at once and in its place', async () => {
       const [approval, capture, refund] = life();
       await kit.receive(approval, capture, refund);

@@ -117,5 +117,5 @@ export function order(world: World, operation: Operation): Flow<Outcome | 'no an
 }
 
 export function read(world: World, operation: Operation, answer: Outcome | undefined): Said {
-  return world.rules.readOutcome({ currency: 'EUR' }, operation, answer);
+  return world.rules.readOutcome(world.ledger.payment!, operation, answer);
 }
