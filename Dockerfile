@@ -1,6 +1,7 @@
 # An image for each service, one target each: docker build --target gateway . (core, webhook-relay; connector, all three in one, is the
 # default). They hold the product alone: no development dependency, nothing of test/. Only the target engine, the simulated one for
-# a sandbox, has its folder of test/.
+# a sandbox, has its folder of test/. No signal opens a debugger. What an image cannot say, whoever runs it should: no core files and a
+# bound on memory and processes, as docker-compose.yml has them.
 
 FROM node:24-slim AS dependencies
 WORKDIR /app
@@ -23,17 +24,17 @@ STOPSIGNAL SIGTERM
 FROM product AS gateway
 EXPOSE 8080 8081
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s CMD ["node", "-e", "fetch('http://127.0.0.1:8081/health/ready').then(({ ok }) => process.exit(ok ? 0 : 1), () => process.exit(1))"]
-CMD ["node", "gateway/main.ts"]
+CMD ["node", "--disable-sigusr1", "gateway/main.ts"]
 
 FROM product AS core
 EXPOSE 50051 50052
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s CMD ["node", "-e", "fetch('http://127.0.0.1:50052/health/ready').then(({ ok }) => process.exit(ok ? 0 : 1), () => process.exit(1))"]
-CMD ["node", "core/main.ts"]
+CMD ["node", "--disable-sigusr1", "core/main.ts"]
 
 FROM product AS webhook-relay
 EXPOSE 8082
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s CMD ["node", "-e", "fetch('http://127.0.0.1:8082/health/ready').then(({ ok }) => process.exit(ok ? 0 : 1), () => process.exit(1))"]
-CMD ["node", "webhook-relay/main.ts"]
+CMD ["node", "--disable-sigusr1", "webhook-relay/main.ts"]
 
 FROM product AS engine
 COPY test/engine ./test/engine
@@ -42,9 +43,9 @@ RUN install --directory --owner=1000 --group=1000 /data
 USER 1000:1000
 EXPOSE 50061
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s CMD ["node", "-e", "require('node:net').connect(50061, '127.0.0.1').on('connect', () => process.exit(0)).on('error', () => process.exit(1))"]
-CMD ["node", "test/engine/main.ts"]
+CMD ["node", "--disable-sigusr1", "test/engine/main.ts"]
 
 FROM product AS connector
 EXPOSE 8080 8081 50051 50052 8082
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s CMD ["node", "-e", "fetch('http://127.0.0.1:8081/health/ready').then(({ ok }) => process.exit(ok ? 0 : 1), () => process.exit(1))"]
-CMD ["node", "connector.ts"]
+CMD ["node", "--disable-sigusr1", "connector.ts"]

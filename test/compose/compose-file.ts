@@ -23,6 +23,9 @@ export interface ComposeService {
   readonly cap_add?: readonly string[];
   readonly security_opt?: readonly string[];
   readonly stop_grace_period?: string;
+  readonly ulimits?: { readonly core: number };
+  readonly mem_limit?: string;
+  readonly pids_limit?: number;
 }
 
 export interface ComposeFile {

@@ -148,6 +148,9 @@ describe('docker-compose.yml', () => {
       assert.equal(service.cap_add, undefined, name);
       assert.deepEqual(service.security_opt, ['no-new-privileges:true'], name);
       assert.equal(service.privileged, undefined, name);
+      assert.deepEqual(service.ulimits, { core: 0 }, name);
+      assert.match(service.mem_limit ?? '', /^\d+[mg]$/, name);
+      assert.ok((service.pids_limit ?? 0) >= 100, name);
       assert.equal(service.read_only, name !== 'kafka', name);
       for (const published of service.ports ?? [])
         assert.match(published, /^127\.0\.0\.1:\d+-\d+:\d+$/, 'a range on loopback');
