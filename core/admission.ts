@@ -54,7 +54,7 @@ export function createAdmission(places: number, budgetMs: number, log: Log): Adm
   let sheddingSince = 0;
   let isAlerted = false;
 
-  function refuse(priority: Priority) {
+  function refuse(priority: Priority, forAll: boolean) {
     const now = performance.now();
     if (now - lastShedAt > CALM_MS) {
       sheddingSince = now;
@@ -66,15 +66,16 @@ export function createAdmission(places: number, budgetMs: number, log: Log): Adm
       isAlerted = true;
       log.alert('overloaded', { waiting: queues.first.length + queues.new.length, workMs: Math.round(workMs) });
     }
-    return overloaded('there is too much to do');
+    return overloaded('there is too much to do', forAll);
   }
 
-  /** How many may wait: what is done in the time that one may wait. */
-  const roomFor = (priority: Priority, owner: string) => {
+  function demandRoom(priority: Priority, owner: string): void {
+    // What is done in the time that one may wait.
     const max = Math.min(WAITING_MAX, Math.floor((waitMs * places) / workMs));
     const ahead = priority === 'first' ? queues.first : [...queues.first, ...queues.new];
-    return hasShare(ahead.filter((other) => other.owner === owner).length, ahead.length, max);
-  };
+    const own = ahead.filter((other) => other.owner === owner).length;
+    if (!hasShare(own, ahead.length, max)) throw refuse(priority, ahead.length >= max);
+  }
 
   async function enter(priority: Priority, owner: string, budget: Budget): Promise<void> {
     if (busy < places) {
@@ -82,12 +83,12 @@ export function createAdmission(places: number, budgetMs: number, log: Log): Adm
       return;
     }
     const queue = queues[priority];
-    if (!roomFor(priority, owner)) throw refuse(priority);
+    demandRoom(priority, owner);
     await new Promise<void>((resolve, reject) => {
       const giveUp = () => {
         queue.splice(queue.indexOf(entry), 1);
         waiting.set({ priority }, queue.length);
-        reject(refuse(priority));
+        reject(refuse(priority, true));
       };
       const timer = setTimeout(giveUp, Math.min(2 * waitMs, budget.leftMs()));
       const start = () => {

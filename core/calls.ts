@@ -39,7 +39,7 @@ export function createCalls(name: string, max: number, log: Log): Calls {
     demandRoom: (owner, isNewPayment) => {
       const most = isNewPayment ? Math.ceil(max * 0.9) : max;
       if (!hasShare(owned.get(owner) ?? 0, running.size, most))
-        throw overloaded('too many processor calls are in flight');
+        throw overloaded('too many processor calls are in flight', running.size >= most);
     },
     run: (work, owner = '') => {
       own(owner, 1);
@@ -122,8 +122,12 @@ export function createTurns(): Turns {
       const mine = Promise.withResolvers<void>();
       keep(turns, key, Promise.all([before, mine.promise]));
       try {
-        if (before) await within(budget.leftMs(), before);
-        return before && budget.isOver() ? undefined : await run();
+        let isItsTurn = before === undefined;
+        const turn = before?.then(() => {
+          isItsTurn = true;
+        });
+        if (turn) await within(budget.leftMs(), turn);
+        return isItsTurn ? await run() : undefined;
       } finally {
         mine.resolve();
       }
@@ -158,6 +162,7 @@ export function hasShare(own: number, taken: number, max: number): boolean {
   return taken < max && own <= max - taken;
 }
 
-export function overloaded(message: string) {
-  return rpcError(Code.Unavailable, 'OVERLOADED', message);
+/** `forAll`: anybody's call would have been refused, not this owner's alone. */
+export function overloaded(message: string, forAll: boolean) {
+  return rpcError(Code.Unavailable, 'OVERLOADED', message, { scope: forAll ? 'all' : 'owner' });
 }

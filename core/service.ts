@@ -53,8 +53,8 @@ export function createCore(
     config,
     db,
     log,
-    // Half of the connections, so that what was admitted can be finished (R48).
-    admission: createAdmission(Math.ceil(config.DATABASE_POOL_SIZE / 2), config.ANSWER_BUDGET_MS, log),
+    // Half of the connections that are not health's, so that what was admitted can be finished (R48).
+    admission: createAdmission(Math.ceil((config.DATABASE_POOL_SIZE - 1) / 2), config.ANSWER_BUDGET_MS, log),
     turns: createTurns(),
     calls,
     chases,

@@ -13,7 +13,10 @@ export class Overloaded extends Unanswered {
   }
 }
 
-const isOverload = (err: unknown) => err instanceof ConnectError && errorInfo(err)?.reason === 'OVERLOADED';
+function overloadIn(err: unknown): { scope?: string } | undefined {
+  const info = err instanceof ConnectError ? errorInfo(err) : undefined;
+  return info?.reason === 'OVERLOADED' ? info.metadata : undefined;
+}
 
 export type PaymentsClient = Client<typeof PaymentsService>;
 type Method = keyof PaymentsClient;
@@ -45,13 +48,15 @@ export function createAskCore(
     try {
       return await once().catch((err: unknown) => {
         // To ask again now would only add to what there is to do (R48).
-        if (isOverload(err) || elapsedMs() >= Math.min(budgetMs, deadlineMs)) throw err;
+        if (overloadIn(err) || elapsedMs() >= Math.min(budgetMs, deadlineMs)) throw err;
         log.warn('core.asked_again', { callId: request.callId, err });
         return once();
       });
     } catch (err) {
-      if (isOverload(err)) {
-        if (method === 'createTransaction') throttle.refused();
+      const overload = overloadIn(err);
+      if (overload) {
+        // One merchant that has more than its share says nothing of the others.
+        if (method === 'createTransaction' && overload.scope === 'all') throttle.refused();
         throw new Overloaded();
       }
       log.error('core.no_answer', { callId: request.callId, err });

@@ -69,7 +69,7 @@ describe('asking the core', () => {
     const gateway = await startGateway({
       script: {
         createTransaction: () => {
-          throw rpcError(Code.Unavailable, 'OVERLOADED', 'there is too much to do');
+          throw rpcError(Code.Unavailable, 'OVERLOADED', 'there is too much to do', { scope: 'all' });
         },
         refundTransaction: () => ({ operation: { id: 'refund' } }),
       },
@@ -79,6 +79,18 @@ describe('asking the core', () => {
     assert.ok(asked() < 150, `${asked()} of 200 were asked`);
     const refund = await gateway.post('refund-transaction', exampleJson('refund-transaction.full.request.json'));
     assert.equal(refund.status, 200);
+  });
+
+  it('R48 goes on asking a core that refuses one merchant, who has more than a share', async () => {
+    const gateway = await startGateway({
+      script: {
+        createTransaction: () => {
+          throw rpcError(Code.Unavailable, 'OVERLOADED', 'there is too much to do', { scope: 'owner' });
+        },
+      },
+    });
+    for (let i = 0; i < 100; i++) assert.equal((await gateway.post('create-transaction', create)).status, 503);
+    assert.equal(gateway.calls.length, 100);
   });
 
   it('R21 gives every call of Wix an id of its own', async () => {

