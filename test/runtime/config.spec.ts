@@ -8,6 +8,7 @@ import {
   ConfigError,
   callers,
   DEVELOPMENT_MARK,
+  databaseUrl,
   type Env,
   flag,
   integer,
@@ -192,6 +193,45 @@ describe('the configuration', () => {
       .refine(({ A, B }) => A ?? B, { path: ['A'], message: 'or B must be set' });
     assert.deepEqual(problemsOf(schema, {}), ['A or B must be set']);
     assert.deepEqual(problemsOf(schema, { B: 'x' }), []);
+  });
+
+  it('takes a database only as a URL that names its host, and quotes none', () => {
+    const schema = z.object({ DATABASE_URL: databaseUrl() });
+    const socket = 'postgres://core:s3cret@%2Ftmp%2Fpg-1%2Fsocket/payments';
+    const good = [
+      'postgres://h/d',
+      'postgresql://u:p%40w@[::1]:5433/d?sslmode=verify-full',
+      socket,
+      'postgres://u:5%@h/d',
+    ];
+    for (const url of [...good, 'postgresql://u:p@/d?host=/var/run/postgresql'])
+      assert.equal(parseConfig(schema, { DATABASE_URL: url }).DATABASE_URL.reveal(), url);
+    const bad = [
+      'jdbc:postgresql://u:s3cret@h/d',
+      'u:s3cret@h/d',
+      'postgres://u:s3/cret@h/d',
+      'postgres://u:s3cret@h:x/d',
+    ];
+    for (const url of [
+      ...bad,
+      'postgres:s3cret',
+      'postgres:///s3cret',
+      'host=h password=s3cret',
+      'postgres://u:%ff@h/s3cret',
+    ])
+      assert.throws(
+        () => parseConfig(schema, { DATABASE_URL: url }),
+        (error: ConfigError) => {
+          assert.match(
+            error.message,
+            /^DATABASE_URL must be a URL such as postgres:\/\/USER:PASSWORD@HOST:5432\/DATABASE/,
+          );
+          assert.doesNotMatch(error.message, /s3|jdbc/);
+          return true;
+        },
+        url,
+      );
+    assert.deepEqual(secretNames(schema), ['DATABASE_URL']);
   });
 
   it('R33 knows which addresses are on this machine', () => {

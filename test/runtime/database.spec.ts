@@ -74,6 +74,25 @@ describe('the database', () => {
     assert.deepEqual(await there.inTx((tx) => tx.query(sql, [time])), [found]);
   });
 
+  it('R50 takes nothing from PGPORT, PGOPTIONS and the like', async () => {
+    const foreign = {
+      PGPORT: '1',
+      PGSSLMODE: 'require',
+      PGOPTIONS: '-c nonsense=1',
+      PGREPLICATION: 'true',
+      PGBINARY: '1',
+    };
+    const before = { ...process.env };
+    Object.assign(process.env, foreign);
+    try {
+      assert.deepEqual(await open(url).query('select 1 as one'), [{ one: 1 }]);
+      assert.equal(process.env.PGPORT, '1');
+    } finally {
+      for (const name of Object.keys(foreign)) delete process.env[name];
+      Object.assign(process.env, before);
+    }
+  });
+
   it('commits a tx when its work resolves, and rolls it back when it rejects', async () => {
     await db.inTx((tx) => tx.query('insert into note values (1)'));
     const failing = db.inTx(async (tx) => {

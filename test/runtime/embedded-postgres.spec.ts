@@ -9,6 +9,10 @@ import { eventually } from '../support/eventually.ts';
 
 const PROGRAM = path.join(import.meta.dirname, 'postgres-process.ts');
 const NOBODY = 65_534;
+const FOREIGN = {
+  ...{ PGHOST: '192.0.2.1', PGPORT: '1', PGUSER: 'nobody', PGPASSWORD: 'x', PGDATABASE: 'none', PGSSLMODE: 'require' },
+  ...{ PGOPTIONS: '-c datestyle=nonsense', PGAPPNAME: 'x', PGCLIENT_ENCODING: 'latin1', PGREPLICATION: 'true' },
+};
 const isRoot = process.getuid?.() === 0;
 
 describe('embedded PostgreSQL', function () {
@@ -34,9 +38,9 @@ describe('embedded PostgreSQL', function () {
   });
 
   /** Runs the program, as user `uid` if given: its answer, or what it said as it failed. */
-  async function start(uid?: number) {
+  async function start(uid?: number, more: Record<string, string> = {}) {
     const child = spawn(process.execPath, [PROGRAM, dataDir], {
-      env: { ...process.env, PASSWORD: 'hunter2' },
+      env: { ...process.env, PASSWORD: 'hunter2', ...more },
       ...(uid !== undefined && { uid, gid: uid }),
     });
     children.push(child);
@@ -148,6 +152,10 @@ describe('embedded PostgreSQL', function () {
     const groupOf = (pid: number) => fs.readFileSync(`/proc/${pid}/stat`, 'utf8').split(' ')[4];
     if (process.platform === 'linux') assert.notEqual(groupOf(postmaster()!), groupOf(child.pid!));
     await ask(urls.core, 'select 1');
+  });
+
+  it('takes nothing from PGHOST, PGPORT and the like', async () => {
+    await start(undefined, FOREIGN);
   });
 
   it('works for an ordinary user, in a folder with a long name', async () => {

@@ -46,11 +46,11 @@ export const LOSSY = { ANSWER_BUDGET_MS: '1500', PROCESSOR_TIMEOUT_MS: '500' };
 
 /** Sets a stage for all stories of one `describe`, and judges each of them when it is over. Filled before the first one begins. */
 export function useStage(
-  options: { env?: Record<string, string>; judge?: (stage: Stage) => Promise<void> } = {},
+  options: { env?: Record<string, string>; judge?: (stage: Stage) => Promise<void>; road?: Road } = {},
 ): Stage {
-  const { env, judge = assertKept } = options;
+  const { env, judge = assertKept, road } = options;
   const stage = {} as Stage;
-  before(() => setStage(stage, env));
+  before(() => setStage(stage, env, road));
   afterEach(() => {
     stage.heal();
     return judge(stage);
@@ -72,6 +72,9 @@ const ENV = {
   RELAY_PORT: '0',
   DRAIN_MS: '500',
 };
+
+/** The connector's way to its database, such as through a pooler. */
+type Road = (databaseUrl: string) => Promise<string>;
 
 /** What the engine says of an account; undefined: what it decides by itself. */
 type Verdict = (request: VerifyAccountRequest) => MessageInitShape<typeof VerifyAccountResponseSchema> | undefined;
@@ -150,7 +153,11 @@ export function assertFails(call: Promise<unknown>, code: Code, reason: string):
 export type Kind = 'authorize' | 'capture' | 'void' | 'refund' | 'reversal';
 
 /** `env` overrides the quick configuration. */
-async function setStage(stage: Stage, env: Record<string, string> = {}): Promise<void> {
+async function setStage(
+  stage: Stage,
+  env: Record<string, string> = {},
+  road: Road = async (url) => url,
+): Promise<void> {
   const log = quietLog();
   const url = await freshDatabase();
   const wix = createWix({ log });
@@ -167,7 +174,7 @@ async function setStage(stage: Stage, env: Record<string, string> = {}): Promise
   const connector = await createConnector(
     {
       ...ENV,
-      DATABASE_URL: url,
+      DATABASE_URL: await road(url),
       WIX_API_URL: await wix.start(),
       WIX_PUBLIC_KEY: wix.publicKeyPem,
       WIX_APP_ID: wix.appId,

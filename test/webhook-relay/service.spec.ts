@@ -11,8 +11,9 @@ import type { BusMessage } from '../../proto/runtime/event-bus.ts';
 import { createKeyRing, type KeyRing } from '../../proto/runtime/seal.ts';
 import { relayConfig } from '../../webhook-relay/config.ts';
 import { createRelay, type Relay } from '../../webhook-relay/service.ts';
+import { startPostgresProxy } from '../faults/postgres-proxy.ts';
 import { type Certificate, createAuthority } from '../support/certificates.ts';
-import { freshDatabase } from '../support/database.ts';
+import { asAdmin, freshDatabase } from '../support/database.ts';
 import { eventually } from '../support/eventually.ts';
 import { quietLog } from '../support/log.ts';
 import { KEYS, KEYS_TEXT, messageOf, newPayment } from './relay-kit.ts';
@@ -197,6 +198,32 @@ describe('the relay', () => {
       assert.match(await (await get('/metrics')).text(), /relay_attempts_total\{outcome="refused"\} [1-9]/),
     );
     assert.match(await (await get('/metrics')).text(), /relay_deliveries_open \d/);
+  });
+
+  it('R45 asks the database once for 400 who ask at the same time, and is unready while it only reads', async () => {
+    const proxy = await startPostgresProxy(env.DATABASE_URL ?? '');
+    let pings = 0;
+    proxy.hold('before', (sql) => {
+      if (/^select 1$|transaction_read_only/.test(sql)) pings += 1;
+      return false;
+    });
+    const relay = await startRelay({ DATABASE_URL: proxy.url(env.DATABASE_URL ?? '') });
+    const ready = async () => (await fetch(`http://127.0.0.1:${relay.adminPort}/health/ready`)).status;
+    const probes = await Promise.all(Array.from({ length: 400 }, ready));
+    assert.ok(probes.every((status) => status === 200));
+    // A second may end while they ask.
+    assert.ok(pings >= 1 && pings <= 1 + probes.length / 100, `${pings} pings`);
+    const name = new URL(env.DATABASE_URL ?? '').pathname.slice(1);
+    await asAdmin(async (client) => {
+      await client.query(`alter database ${name} set default_transaction_read_only = on`);
+      await client.query(`select pg_terminate_backend(pid) from pg_stat_activity where datname = '${name}'`);
+    });
+    await eventually(() => assert.ok(log.lines.some(({ alert }) => alert === 'database_read_only')));
+    await eventually(async () => assert.equal(await ready(), 503));
+    await asAdmin((client) => client.query(`alter database ${name} reset default_transaction_read_only`));
+    await eventually(async () => assert.equal(await ready(), 200));
+    await relays.pop()?.stop();
+    await proxy.stop();
   });
 
   describe('with a key that is missing', () => {
