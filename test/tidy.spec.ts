@@ -163,6 +163,20 @@ describe('the documents', () => {
   });
 });
 
+describe('the threat model', () => {
+  it('names tests that are there, at least one for each threat', () => {
+    const threats = read('docs/SECURITY.md')
+      .split('\n')
+      .filter((line) => /^\| (?!who \||---)/.test(line));
+    assert.ok(threats.length > 10);
+    for (const threat of threats) {
+      const named = [...threat.matchAll(/`(test\/[\w/-]+\.spec\.ts)` "([^"]+)"/g)];
+      assert.ok(named.length > 0, threat);
+      for (const [, file = '', title = ''] of named) assert.ok(read(file).includes(`'${title}'`), `${file}: ${title}`);
+    }
+  });
+});
+
 describe('the rules', () => {
   it('have a test each that carries their number', () => {
     const rules = new Set([...read('docs/RULES.md').matchAll(/\*\*(R\d+)\b/g)].map(([, rule = '']) => rule));

@@ -36,6 +36,8 @@ export function createGrpcTransport(options: {
       : grpc.credentials.createInsecure();
   const client = new grpc.Client(target, credentials, {
     ...GRPC_MESSAGE_LIMITS,
+    // A proxy of the environment is for the way to Wix: here it would read tokens and cards.
+    'grpc.enable_http_proxy': 0,
     // A repeat is the caller's decision: a send that may have moved money must not happen again unseen.
     'grpc.enable_retries': 0,
     // Where a name has several addresses they share the load, and one that hangs does not hold all of it.

@@ -45,7 +45,7 @@ describe('behind the proxy of a company', function () {
     rmSync(folder, { recursive: true, force: true });
   });
 
-  it('NODE_USE_ENV_PROXY=1 takes events to Wix through HTTP_PROXY, and nothing else', async () => {
+  it('NODE_USE_ENV_PROXY=1 takes events to Wix through http_proxy, and nothing else', async () => {
     const proxyUrl = `http://127.0.0.1:${await listen(proxy, 0, '127.0.0.1')}`;
     const connector = await startConnector({
       ...stage.env,
@@ -53,8 +53,9 @@ describe('behind the proxy of a company', function () {
       WIX_API_URL: `http://${WIX}`,
       ALLOW_PLAINTEXT: 'true',
       NODE_USE_ENV_PROXY: '1',
-      HTTP_PROXY: proxyUrl,
-      HTTPS_PROXY: proxyUrl,
+      // In the spelling that gRPC would go by, too.
+      http_proxy: proxyUrl,
+      https_proxy: proxyUrl,
     });
     const payment = await stage.wix.pay(await connectMerchant(stage.wix, connector.url));
     await stage.wix.eventFor(payment.wixTransactionId);
