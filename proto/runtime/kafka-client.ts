@@ -1,3 +1,5 @@
+import { promisify } from 'node:util';
+import { zstdCompress, zstdDecompress } from 'node:zlib';
 import kafkajs, { type Kafka, type SASLOptions } from 'kafkajs';
 import { z } from 'zod';
 import { flag, integer, parsedBy, type Secret, secret, text } from './config.ts';
@@ -40,6 +42,8 @@ export type KafkaConfig = z.infer<typeof kafkaConfig>;
 
 /** An outage longer than this is for a human. */
 const ALERT_AFTER_MS = 60_000;
+/** An outage is over when something has worked so long after trouble was last met: what flaps is one outage. */
+const STEADY_MS = 15_000;
 
 export interface Watch {
   /** The last exchange did not work. */
@@ -48,25 +52,33 @@ export interface Watch {
   works(): void;
 }
 
-/** One log line for an outage and one for its end, however much is said in between; an alert when it lasts for a minute. */
+/**
+ * One log line for an outage and one for its end, however much is said in between; an alert when it lasts for a minute, also where
+ * something works now and then.
+ */
 export function createWatch(log: Log, role: 'publisher' | 'consumer'): Watch {
   const up = gauge('kafka_up', 'Whether the last exchange with Kafka worked.', ['role']);
-  let since: number | undefined;
-  let alerted = false;
+  /** When it began and was last met, and whether anything has worked since then. */
+  let outage: { since: number; metAt: number; worked: boolean; alerted: boolean } | undefined;
   return {
     trouble(err) {
+      const now = performance.now();
       up.set({ role }, 0);
-      log[since === undefined ? 'warn' : 'debug']('kafka.trouble', { role, err });
-      since ??= performance.now();
-      if (alerted || performance.now() - since < ALERT_AFTER_MS) return;
-      alerted = true;
+      // It worked, and then there was nothing to do for it.
+      if (outage?.worked && now - outage.metAt >= ALERT_AFTER_MS) outage = undefined;
+      log[outage ? 'debug' : 'warn']('kafka.trouble', { role, err });
+      outage = { since: now, alerted: false, ...outage, metAt: now, worked: false };
+      if (outage.alerted || now - outage.since < ALERT_AFTER_MS) return;
+      outage.alerted = true;
       log.alert('kafka_trouble', { role, err });
     },
     works() {
       up.set({ role }, 1);
-      if (since !== undefined) log.info('kafka.recovered', { role, afterMs: Math.round(performance.now() - since) });
-      since = undefined;
-      alerted = false;
+      if (!outage) return;
+      outage.worked = true;
+      if (performance.now() - outage.metAt < STEADY_MS) return;
+      log.info('kafka.recovered', { role, afterMs: Math.round(outage.metAt - outage.since) });
+      outage = undefined;
     },
   };
 }
@@ -90,14 +102,31 @@ export function createClient(config: KafkaConfig, watch: Watch, requestTimeoutMs
   });
 }
 
+/** Batches that the client can read. Of zstd it knows the number only; lz4 and snappy are not in Node. */
+const COMPRESSIONS_READ = ['uncompressed', 'gzip', 'zstd'];
+kafkajs.CompressionCodecs[kafkajs.CompressionTypes.ZSTD] = () => ({
+  compress: ({ buffer }: { buffer: Buffer }) => promisify(zstdCompress)(buffer),
+  decompress: promisify(zstdDecompress),
+});
+
 /** The topic is not as it must be: no try will change that (R40). */
 export class TopicRefused extends Error {
   override name = 'TopicRefused';
 }
 
+/** Of an error that a consumer met: one that says what to do, if what is on the topic cannot be read at all. */
+export function refusedBatch(error: unknown, topic: string): unknown {
+  const codec = error instanceof Error && /^(\w+) compression not implemented/.exec(error.message)?.[1]?.toLowerCase();
+  if (!codec) return error;
+  return new TopicRefused(
+    `the topic ${topic} holds messages compressed with ${codec}, which cannot be read here; read are ${COMPRESSIONS_READ.join(', ')}`,
+    { cause: error },
+  );
+}
+
 /**
- * Makes the topic if it is missing. Throws TopicRefused unless it keeps every message of at least 7 days and has the configured
- * number of partitions (R40).
+ * Makes the topic if it is missing. Throws TopicRefused unless it keeps every message of at least 7 days, has the configured number of
+ * partitions and is not compressed by the broker in a way that cannot be read (R40).
  */
 export async function ensureTopic(kafka: Kafka, config: KafkaConfig): Promise<void> {
   const { KAFKA_TOPIC: topic, KAFKA_PARTITIONS: numPartitions, KAFKA_REPLICATION: replicationFactor } = config;
@@ -107,6 +136,8 @@ export async function ensureTopic(kafka: Kafka, config: KafkaConfig): Promise<vo
     if (!(await admin.listTopics()).includes(topic)) {
       const settings = {
         'cleanup.policy': 'delete',
+        // Whatever the broker's default is.
+        'compression.type': 'producer',
         'retention.ms': String(config.KAFKA_RETENTION_MS),
         // One broker may be lost without losing what was confirmed.
         'min.insync.replicas': String(Math.min(2, replicationFactor)),
@@ -120,7 +151,7 @@ export async function ensureTopic(kafka: Kafka, config: KafkaConfig): Promise<vo
         {
           type: kafkajs.ConfigResourceTypes.TOPIC,
           name: topic,
-          configNames: ['cleanup.policy', 'retention.ms'],
+          configNames: ['cleanup.policy', 'compression.type', 'retention.ms'],
         },
       ],
       includeSynonyms: false,
@@ -128,10 +159,13 @@ export async function ensureTopic(kafka: Kafka, config: KafkaConfig): Promise<vo
     const settings = new Map(resources[0]?.configEntries.map((entry) => [entry.configName, entry.configValue]));
     const partitions = topics[0]?.partitions.length;
     const retentionMs = Number(settings.get('retention.ms'));
+    const compression = settings.get('compression.type') ?? '';
     const problems = [
       partitions !== numPartitions && `has ${partitions} partitions instead of KAFKA_PARTITIONS=${numPartitions}`,
       settings.get('cleanup.policy') !== 'delete' && `has cleanup.policy=${settings.get('cleanup.policy')}, not delete`,
       !(retentionMs === -1 || retentionMs >= 7 * DAY_MS) && `has retention.ms=${retentionMs}, less than 7 days`,
+      !['producer', ...COMPRESSIONS_READ].includes(compression) &&
+        `has compression.type=${compression}, not producer, ${COMPRESSIONS_READ.join(' or ')}`,
     ].filter(Boolean);
     if (problems.length > 0) throw new TopicRefused(`the topic ${topic} ${problems.join(', and ')}`);
   } finally {

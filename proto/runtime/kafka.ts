@@ -1,6 +1,13 @@
 import kafkajs, { type Consumer, type EachBatchPayload, type KafkaMessage, type Producer } from 'kafkajs';
 import type { BusMessage, EventPublisher, EventReceiver } from './event-bus.ts';
-import { createClient, createWatch, ensureTopic, type KafkaConfig, TopicRefused } from './kafka-client.ts';
+import {
+  createClient,
+  createWatch,
+  ensureTopic,
+  type KafkaConfig,
+  refusedBatch,
+  TopicRefused,
+} from './kafka-client.ts';
 import type { Service } from './lifecycle.ts';
 import type { Log } from './log.ts';
 import { type Loop, sleep, startLoop } from './loop.ts';
@@ -154,10 +161,9 @@ export function createKafkaReceiver(options: {
       // Through a short outage it stays the same member; there is one way back after a longer one, and it is here.
       retry: { restartOnFailure: async () => false },
     });
-    const { CRASH, GROUP_JOIN, HEARTBEAT } = consumer.events;
+    const { CRASH, HEARTBEAT } = consumer.events;
     const crashed = new Promise<never>((_, reject) => consumer.on(CRASH, ({ payload }) => reject(payload.error)));
-    // A heartbeat is sent only after everything that was fetched has been handled.
-    consumer.on(GROUP_JOIN, moved);
+    // A heartbeat is sent only after everything that was fetched has been handled; to have joined the group is no progress yet.
     consumer.on(HEARTBEAT, moved);
     const ended = new AbortController();
     const starting = start(consumer);
@@ -169,7 +175,7 @@ export function createKafkaReceiver(options: {
       ]);
     } catch (err) {
       replaced.inc();
-      watch.trouble(err);
+      watch.trouble(refusedBatch(err, topic));
     } finally {
       ended.abort();
       movedAt = Number.NEGATIVE_INFINITY;

@@ -153,6 +153,7 @@ describe('the topic', () => {
     assert.equal(settings.get('cleanup.policy'), 'delete');
     assert.equal(settings.get('retention.ms'), '700000000');
     assert.equal(settings.get('min.insync.replicas'), '1');
+    assert.equal(settings.get('compression.type'), 'producer');
   });
 
   for (const [side, start] of Object.entries(sides)) {
@@ -163,6 +164,8 @@ describe('the topic', () => {
         [/has cleanup.policy=compact, not delete/, 4, { 'cleanup.policy': 'compact' }],
         [/has cleanup.policy=compact,delete, not delete/, 4, { 'cleanup.policy': 'compact,delete' }],
         [/has retention.ms=604799999, less than 7 days/, 4, { 'retention.ms': '604799999' }],
+        [/has compression.type=lz4, not producer, uncompressed/, 4, { 'compression.type': 'lz4' }],
+        [/has compression.type=snappy, not producer, uncompressed/, 4, { 'compression.type': 'snappy' }],
       ];
       for (const [problem, numPartitions, settings] of wrong) {
         const env = kafka.newEnv();

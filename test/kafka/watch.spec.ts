@@ -32,9 +32,39 @@ describe('the watch over Kafka', () => {
     watch.trouble(new Error('refused'));
     assert.deepEqual(said(), ['debug kafka.trouble', 'error kafka_trouble', 'debug kafka.trouble']);
     watch.works();
+    assert.deepEqual([said(), await up()], [[], 1]);
+    now += 15_000;
     watch.works();
-    assert.deepEqual([said(), await up()], [['info kafka.recovered'], 1]);
+    watch.works();
+    assert.deepEqual(said(), ['info kafka.recovered']);
     watch.trouble('again');
     assert.deepEqual(said(), ['warn kafka.trouble']);
+  });
+
+  it('R44 alerts once when something works now and then, but not for long', () => {
+    const log = quietLog();
+    const watch = createWatch(log, 'consumer');
+    for (let second = 0; second <= 120; second++) {
+      watch.trouble(new Error('crashed'));
+      watch.works();
+      now += 1_000;
+    }
+    assert.deepEqual(
+      log.lines.filter(({ level }) => level !== 'debug').map(({ event }) => event),
+      ['kafka.trouble', 'kafka_trouble'],
+    );
+  });
+
+  it('takes trouble after a quiet time in which it worked for a new outage', () => {
+    const log = quietLog();
+    const watch = createWatch(log, 'publisher');
+    watch.trouble(new Error('refused'));
+    watch.works();
+    now += 3_600_000;
+    watch.trouble(new Error('refused'));
+    assert.deepEqual(
+      log.lines.map(({ event }) => event),
+      ['kafka.trouble', 'kafka.trouble'],
+    );
   });
 });
