@@ -1,9 +1,10 @@
 import { type DescMessage, fromBinary } from '@bufbuild/protobuf';
 import { z } from 'zod';
 import { type Event, Event_Type, EventSchema } from '../proto/gen/payments/v1/event_pb.js';
-import type { Database } from '../proto/runtime/database.ts';
+import { type Database, isRefusedData } from '../proto/runtime/database.ts';
 import { type BusMessage, type EventReceiver, isSigned } from '../proto/runtime/event-bus.ts';
 import type { Log } from '../proto/runtime/log.ts';
+import { counter } from '../proto/runtime/metrics.ts';
 import { cut } from '../proto/runtime/redact.ts';
 import type { KeyRing } from '../proto/runtime/seal.ts';
 import { settle } from './settle.ts';
@@ -24,6 +25,9 @@ import { holdsCredentials, renderEvent } from './wix-event.ts';
 
 /** So many payments of a batch are received at once; they share the database with the attempts. */
 const PAYMENTS_AT_ONCE = 4;
+/** Of messages that are no events of ours: how long one alert stands for all with the same problem, and how many of them are kept. */
+const SPELL_MS = 3_600_000;
+const KEPT_OF_SPELL = 100;
 /** Characters of a merchant's id by which its payments are known to be one merchant's. */
 const MERCHANT_MAX = 200;
 
@@ -36,6 +40,9 @@ interface Envelope {
   readonly value: Uint8Array;
 }
 
+/** With what it came in, so that it can still be held if the database does not take it. */
+type Received = NewDelivery & { readonly envelope: Envelope };
+
 const envelopeSchema = z.object({
   key: z.guid(),
   'event-id': z.guid(),
@@ -44,7 +51,7 @@ const envelopeSchema = z.object({
 });
 
 export interface Receiver {
-  /** Every message is durable once this resolves: a delivery, dropped because it was seen before, or kept aside. */
+  /** Every message is durable once this resolves: a delivery, or dropped because it was seen before or is no event of ours (R39). */
   receive: EventReceiver;
   /** Tries again what could not be read; called at every start, since a newer version or another key may read it (R26, R28). */
   readUnread(): Promise<void>;
@@ -55,18 +62,32 @@ export interface Receiver {
 /** delayMs: how long after its receipt an event becomes due (R6). */
 export function createReceiver(deps: { db: Database; keys: KeyRing; log: Log; delayMs: number }): Receiver {
   const { db, keys, log, delayMs } = deps;
+  const rejected = counter('relay_messages_rejected_total', 'Messages that are no events of ours, by problem.', [
+    'problem',
+  ]);
+  const spells = new Map<string, { since: number; count: number }>();
 
   async function receive(batch: readonly BusMessage[]): Promise<void> {
     const envelopes: Envelope[] = [];
     for (const message of batch) {
       const envelope = isSigned(keys, message) ? openEnvelope(message) : 'not signed with a key of ours';
       if (typeof envelope === 'object') envelopes.push(envelope);
-      else {
-        await keepRejected(db, message, envelope);
-        log.alert('message_rejected', { problem: envelope });
-      }
+      else await reject(message, envelope);
     }
     await receiveAll(envelopes);
+  }
+
+  /** All are counted. Of each problem one an hour is alerted, and the first hundred are kept: whoever writes junk fills nothing. */
+  async function reject(message: BusMessage, problem: string): Promise<void> {
+    rejected.inc({ problem });
+    const now = performance.now();
+    let spell = spells.get(problem);
+    if (!spell || now - spell.since >= SPELL_MS) {
+      log.alert('message_rejected', { problem, before: spell?.count ?? 0 });
+      spell = { since: now, count: 0 };
+      spells.set(problem, spell);
+    }
+    if (++spell.count <= KEPT_OF_SPELL) await keepRejected(db, message, problem);
   }
 
   /** `overSkipped`: what an operator gave up conflicts with nothing. */
@@ -74,27 +95,39 @@ export function createReceiver(deps: { db: Database; keys: KeyRing; log: Log; de
     const payments = Map.groupBy(envelopes, ({ transactionId }) => transactionId).entries();
     await Promise.all(
       Array.from({ length: PAYMENTS_AT_ONCE }, async () => {
-        for (const [transactionId, ofPayment] of payments) await receivePayment(transactionId, ofPayment, overSkipped);
+        for (const [, ofPayment] of payments) await receivePayment(ofPayment.map(readDelivery), overSkipped);
       }),
     );
   }
 
-  async function receivePayment(
-    transactionId: string,
-    envelopes: readonly Envelope[],
-    overSkipped: boolean,
-  ): Promise<void> {
-    const read = envelopes.map((envelope) => readDelivery(envelope));
+  /** What the database does not take as it is, is held as it came, alone: nothing that is signed may stand in the way of all others. */
+  async function receivePayment(deliveries: readonly Received[], overSkipped: boolean): Promise<void> {
+    try {
+      await store(deliveries, overSkipped);
+    } catch (err) {
+      if (!isRefusedData(err)) throw err;
+      const [one, ...others] = deliveries;
+      if (others.length > 0) for (const each of deliveries) await receivePayment([each], overSkipped);
+      else if (one && one.state !== 'held') await store([held(one.envelope, err)], overSkipped);
+      else throw err;
+    }
+  }
+
+  async function store(deliveries: readonly Received[], overSkipped: boolean): Promise<void> {
+    const { transactionId = '' } = deliveries[0] ?? {};
+    const merchant = deliveries.find((delivery) => delivery.merchant)?.merchant ?? null;
     await db.inTx(async (tx) => {
-      const payment = await openPayment(tx, transactionId, read.find(({ merchant }) => merchant)?.merchant ?? null);
+      const payment = await openPayment(tx, transactionId, merchant);
       const known = await listDeliveries(tx, payment);
-      for (const delivery of read) {
+      for (const delivery of deliveries) {
         const { eventId, sequence, type } = delivery;
         const conflict = known.some(
           (other) =>
             other.sequence === sequence && other.eventId !== eventId && !(overSkipped && other.state === 'skipped'),
         );
-        const kept = conflict ? heldAsItCame(delivery, envelopes) : delivery;
+        // One that Wix never gets has no body to be kept by.
+        const message = delivery.body === null ? delivery.envelope.value : null;
+        const kept = conflict ? { ...delivery, state: 'held' as const, message } : delivery;
         const isNew = sequence > payment.doneThrough && (await putDelivery(tx, kept, delayMs));
         log.info(isNew ? 'event.received' : 'event.dropped', {
           transactionId,
@@ -111,30 +144,25 @@ export function createReceiver(deps: { db: Database; keys: KeyRing; log: Log; de
   }
 
   /** What cannot be read is held as it came, and counts as received. */
-  function readDelivery(envelope: Envelope): NewDelivery {
-    const { transactionId, eventId, sequence, type, value } = envelope;
-    const base = {
-      transactionId,
-      merchant: null,
-      eventId,
-      sequence,
-      type,
-      body: null,
-      sealedWith: null,
-      message: null,
-    };
+  function readDelivery(envelope: Envelope): Received {
+    const { eventId } = envelope;
     try {
       const event = readEvent(envelope);
       const merchant = cut(event.externalMerchantId, MERCHANT_MAX) || null;
-      const named = { ...base, merchant, type: Event_Type[event.type] };
-      if (!event.forWix) return { ...named, state: 'not_for_wix' };
+      const read = { ...unread(envelope), merchant, type: Event_Type[event.type] };
+      if (!event.forWix) return { ...read, state: 'not_for_wix' };
       const body = renderEvent(event, keys);
-      if (!holdsCredentials(event)) return { ...named, state: 'waiting', body };
-      return { ...named, state: 'waiting', body: keys.seal(body, eventId), sealedWith: keys.ids[0]! };
+      if (!holdsCredentials(event)) return { ...read, state: 'waiting', body };
+      return { ...read, state: 'waiting', body: keys.seal(body, eventId), sealedWith: keys.ids[0]! };
     } catch (err) {
-      log.alert('event_unreadable', { transactionId, eventId, sequence: String(sequence), type, err });
-      return { ...base, state: 'held', message: value };
+      return held(envelope, err);
     }
+  }
+
+  function held(envelope: Envelope, err: unknown): Received {
+    const { transactionId, eventId, sequence, type, value } = envelope;
+    log.alert('event_unreadable', { transactionId, eventId, sequence: String(sequence), type, err });
+    return { ...unread(envelope), state: 'held', message: value };
   }
 
   async function readUnread(): Promise<void> {
@@ -158,10 +186,19 @@ export function createReceiver(deps: { db: Database; keys: KeyRing; log: Log; de
   return { receive, readUnread, readAgain };
 }
 
-/** The second of two events with one sequence. One that Wix never gets has no body to be kept by. */
-function heldAsItCame(delivery: NewDelivery, envelopes: readonly Envelope[]): NewDelivery {
-  const came = envelopes.find(({ eventId }) => eventId === delivery.eventId);
-  return { ...delivery, state: 'held', message: delivery.body === null ? (came?.value ?? null) : null };
+function unread(envelope: Envelope) {
+  const { transactionId, eventId, sequence, type } = envelope;
+  return {
+    envelope,
+    transactionId,
+    eventId,
+    sequence,
+    type,
+    merchant: null,
+    body: null,
+    sealedWith: null,
+    message: null,
+  };
 }
 
 /** The envelope, or what is wrong with it. */

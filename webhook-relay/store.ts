@@ -339,13 +339,27 @@ export async function listUnread(db: Queryable): Promise<(Held & { readonly valu
   );
 }
 
+/** Of each rejected message, and of all of them together, no more is kept than this. */
+const REJECTED_BYTES_MAX = 16_384;
+const REJECTED_MAX = 1_000;
+
+/** A sample for whoever looks into it: the newest thousand, cut. */
 export async function keepRejected(db: Queryable, message: BusMessage, problem: string): Promise<void> {
   const { key, headers, value } = message;
-  await db.query('insert into rejected_messages (problem, envelope, value) values ($1, $2, $3)', [
-    problem,
-    JSON.stringify({ key, headers }),
-    Buffer.from(value),
-  ]);
+  const short = Object.entries(headers)
+    .slice(0, 20)
+    .map(([name, content]) => [name.slice(0, 100), content.slice(0, 500)]);
+  await db.query(
+    `with older as (
+       delete from rejected_messages
+       where id in (select id from rejected_messages order by id desc offset ${REJECTED_MAX - 1} limit 10000))
+     insert into rejected_messages (problem, envelope, value) values ($1, $2, $3)`,
+    [
+      problem,
+      JSON.stringify({ key: key.slice(0, 500), headers: Object.fromEntries(short) }),
+      Buffer.from(value.subarray(0, REJECTED_BYTES_MAX)),
+    ],
+  );
 }
 
 /** Ids of the keys that bodies still to be sent are sealed with. */

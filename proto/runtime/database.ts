@@ -54,6 +54,11 @@ export function isOutage(error: unknown): boolean {
   return outages.has(Object(error));
 }
 
+/** Whether the database would not take these values: too long, out of range, against a constraint. They would be refused again. */
+export function isRefusedData(error: unknown): boolean {
+  return error instanceof pg.DatabaseError && /^(22|23|54)/.test(error.code ?? '');
+}
+
 function noteOutage(error: unknown): never {
   const isPassing = error instanceof pg.DatabaseError ? PASSING.test(error.code ?? '') : !(error instanceof TypeError);
   if (isPassing) outages.add(Object(error));

@@ -49,7 +49,7 @@ describe('what is held', () => {
   });
 
   it('R28 is read again without a restart, once its key is there', async () => {
-    const newKey = `k2:${Buffer.alloc(32, 2).toString('base64')}`;
+    const newKey = `k2:${Buffer.alloc(32, 'key 2').toString('base64')}`;
     const approval = newPayment()('TRANSACTION_APPROVED');
     const credentials = create(CredentialsOnFileSchema, {
       info: { case: 'paymentMethodReference', value: { token: 'hp_pm_77ab' } },

@@ -5,7 +5,9 @@ import { type Event, type Event_Type, EventSchema } from '../../proto/gen/paymen
 import type { Mode } from '../../proto/gen/payments/v1/merchant_account_pb.js';
 import { CredentialsOnFileSchema } from '../../proto/gen/payments/v1/outcome_pb.js';
 import { Reason } from '../../proto/gen/payments/v1/reason_pb.js';
+import { createDatabase } from '../../proto/runtime/database.ts';
 import { signMessage } from '../../proto/runtime/event-bus.ts';
+import { registry } from '../../proto/runtime/metrics.ts';
 import { createKeyRing } from '../../proto/runtime/seal.ts';
 import { createReceiver } from '../../webhook-relay/receive.ts';
 import { sweep } from '../../webhook-relay/sweep.ts';
@@ -163,6 +165,100 @@ describe('receiving events', () => {
       ]);
       assert.equal((await rejected()).length, before + 6);
       assert.equal((await kit.db.query('select 1 from deliveries where transaction_id = $1', [message.key])).length, 0);
+    });
+  });
+
+  describe('that are junk', () => {
+    const realNow = performance.now.bind(performance);
+    let later = 0;
+    before(() => {
+      performance.now = () => realNow() + later;
+    });
+    after(() => {
+      performance.now = realNow;
+    });
+    const junk = (count: number) =>
+      Array.from({ length: count }, (_, i) => ({ key: `junk ${i}`, value: new Uint8Array(3), headers: {} }));
+    const kept = async () => {
+      const [row] = await kit.db.query<{ count: bigint }>('select count(*) from rejected_messages');
+      return Number(row?.count);
+    };
+    const counted = async () => {
+      const metric = await registry.getSingleMetric('relay_messages_rejected_total')?.get();
+      return metric?.values.reduce((sum, { value }) => sum + value, 0) ?? 0;
+    };
+    /** Of a relay that has just started. */
+    const newReceiver = () => createReceiver({ db: kit.db, keys: KEYS, log: kit.log, delayMs: 0 });
+    beforeEach(() => kit.db.query('truncate rejected_messages'));
+
+    it('R39 R44 are counted, alerted once an hour with how many there were, and a hundred of an hour are kept', async () => {
+      const receiver = newReceiver();
+      const [alerts, before] = [kit.alerts().length, await counted()];
+      await receiver.receive(junk(250));
+      assert.deepEqual(kit.alerts().slice(alerts), ['message_rejected']);
+      assert.deepEqual([await kept(), (await counted()) - before], [100, 250]);
+      later += 3_600_000;
+      await receiver.receive(junk(2));
+      assert.deepEqual(kit.alerts().slice(alerts), ['message_rejected', 'message_rejected']);
+      assert.equal(kit.log.lines.findLast(({ alert }) => alert === 'message_rejected')?.before, 250);
+      assert.equal(await kept(), 102);
+    });
+
+    it('R39 do not hide a problem of another kind', async () => {
+      const receiver = newReceiver();
+      const signed = signMessage(KEYS, 'no uuid', new Uint8Array(3), {});
+      await receiver.receive([...junk(101), signed]);
+      const rows = await kit.db.query('select 1 from rejected_messages where envelope->>$1 = $2', ['key', 'no uuid']);
+      assert.equal(rows.length, 1);
+    });
+
+    it('R39 leave the newest thousand, and of each message no more than is needed', async () => {
+      await kit.db.query(
+        `insert into rejected_messages (problem, envelope, value) select 'old', '{}', '' from generate_series(1, 5000)`,
+      );
+      const headers = Object.fromEntries(
+        Array.from({ length: 500 }, (_, i) => [`h${i}`.repeat(100), 'x'.repeat(9000)]),
+      );
+      await newReceiver().receive([{ key: 'k\0'.repeat(9000), value: Buffer.alloc(900_000), headers }]);
+      assert.equal(await kept(), 1000);
+      const [row] = await kit.db.query<{ size: number }>(
+        `select octet_length(value) + octet_length(envelope::text) as size from rejected_messages order by id desc limit 1`,
+      );
+      assert.ok(row && row.size < 40_000, `${row?.size} bytes`);
+    });
+  });
+
+  describe('that cannot be stored', () => {
+    const tooLong: [string, (event: Event) => Event][] = [
+      ['a body above 64 KiB', (event) => ({ ...event, externalId: 'x'.repeat(70_000) })],
+      ['a merchant that no text holds', (event) => ({ ...event, externalMerchantId: 'a\0b' })],
+    ];
+    for (const [what, spoil] of tooLong)
+      it(`R26 R39 are held and alerted, and everything else goes on: ${what}`, async () => {
+        const next = newPayment();
+        const [approved, captured, other] = [
+          next('TRANSACTION_APPROVED'),
+          next('CAPTURE_SUCCEEDED'),
+          newPayment()('TRANSACTION_APPROVED'),
+        ];
+        const alerts = kit.alerts().length;
+        await kit.receive(approved);
+        await kit.receive(spoil(captured), other);
+        await kit.deliver();
+        assert.deepEqual(await kit.states(approved), ['1:delivered', '2:held']);
+        assert.deepEqual(kit.toldOf(other), ['transaction']);
+        assert.deepEqual(kit.alerts().slice(alerts), ['event_unreadable']);
+        await kit.receiver.readUnread();
+        await kit.receive(captured);
+        await kit.deliver();
+        assert.deepEqual(await kit.states(approved), ['1:delivered', '2:delivered']);
+      });
+
+    it('R43 are given back, not held, while the database is away', async () => {
+      const gone = createDatabase({ url: 'postgres://nobody@127.0.0.1:9/none', schema: 'relay', log: kit.log });
+      const receiver = createReceiver({ db: gone, keys: KEYS, log: kit.log, delayMs: 0 });
+      await assert.rejects(receiver.receive([messageOf(newPayment()('TRANSACTION_APPROVED'))]));
+      await gone.close();
     });
   });
 
