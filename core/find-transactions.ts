@@ -12,7 +12,7 @@ import { demandLength, demandUuid, readPageSize, readPageToken, toPageToken } fr
 import { rpcError } from '../proto/runtime/rpc.ts';
 import type { Core } from './context.ts';
 import * as convert from './convert.ts';
-import { operationsOf } from './store/operations.ts';
+import { newestOperationsOf } from './store/operations.ts';
 import {
   listTransactions as selectTransactions,
   transactionByExternalId,
@@ -21,17 +21,28 @@ import {
 import type { Transaction } from './transaction.ts';
 import { validList } from './valid.ts';
 
-/** One payment with its operations, by our id or the external one. */
+/** Refunds that were refused have no bound. */
+const OPERATIONS_MAX = 200;
+
+/** One payment by our id or the external one, with a page of its operations. */
 export async function getTransaction(
   core: Core,
-  { key }: Pick<GetTransactionRequest, 'key'>,
+  { key, operationsPageToken }: Pick<GetTransactionRequest, 'key' | 'operationsPageToken'>,
 ): Promise<GetTransactionResponse> {
+  const before = readPageToken(operationsPageToken, 'operations_page_token');
   const transaction = await findTransaction(core, key);
-  const operations = await operationsOf(core.db, transaction.id);
+  const found = await newestOperationsOf(core.db, transaction.id, { before, limit: OPERATIONS_MAX + 1 });
+  const page = found.slice(0, OPERATIONS_MAX).reverse();
   return create(GetTransactionResponseSchema, {
     transaction: convert.toTransaction(transaction),
-    operations: operations.map(convert.toOperation),
+    operations: page.map(convert.toOperation),
+    olderOperationsPageToken: found.length > OPERATIONS_MAX ? tokenOf(page[0]) : '',
   });
+}
+
+/** For what comes after this row, which is the last of its page. */
+function tokenOf(row: { readonly cursor: string; readonly id: string } | undefined): string {
+  return row ? toPageToken({ at: row.cursor, id: row.id }) : '';
 }
 
 export async function findTransaction(core: Core, key: GetTransactionRequest['key']): Promise<Transaction> {
@@ -62,9 +73,8 @@ export async function listTransactions(
     limit: limit + 1,
   });
   const page = found.slice(0, limit);
-  const last = page.at(-1);
   return create(ListTransactionsResponseSchema, {
     transactions: page.map((transaction) => convert.toTransaction(transaction)),
-    nextPageToken: found.length > limit && last ? toPageToken({ at: last.cursor, id: last.id }) : '',
+    nextPageToken: found.length > limit ? tokenOf(page.at(-1)) : '',
   });
 }

@@ -1,6 +1,7 @@
 import type { Queryable } from '../../proto/runtime/database.ts';
 import { maybeRow, onlyRow } from '../../proto/runtime/database.ts';
 import { cut } from '../../proto/runtime/redact.ts';
+import type { PageEnd } from '../../proto/runtime/requests.ts';
 import type { Operation } from '../operation.ts';
 
 const COLUMNS = `
@@ -34,6 +35,39 @@ export async function operationsOf(db: Queryable, transactionId: string): Promis
   return db.query<Operation>(
     `select ${COLUMNS} from operations where transaction_id = $1 order by created_at, attempt, id`,
     [transactionId],
+  );
+}
+
+/** The newest operations of a payment from before a cursor, newest first. */
+export async function newestOperationsOf(
+  db: Queryable,
+  transactionId: string,
+  { before, limit }: { before: PageEnd | null; limit: number },
+): Promise<(Operation & { cursor: string })[]> {
+  return db.query<Operation & { cursor: string }>(
+    `select ${COLUMNS}, created_at::text as cursor from operations
+     where transaction_id = $1 and ($2::timestamptz is null or (created_at, id) < ($2::timestamptz, $3::uuid))
+     order by created_at desc, id desc
+     limit $4`,
+    [transactionId, before?.at ?? null, before?.id ?? null, limit],
+  );
+}
+
+/**
+ * A text that is another whenever a row of a payment has been written: with an event, whose number the payment has, or without one, as
+ * when an operation begins or its outcome is unknown. `isOpen`: one of all its operations is open.
+ */
+export async function revisionOf(db: Queryable, transactionId: string): Promise<{ revision: string; isOpen: boolean }> {
+  return onlyRow(
+    await db.query<{ revision: string; isOpen: boolean }>(
+      `select concat(transactions.xmin, ' ', written) as revision, "isOpen"
+       from transactions, lateral (
+         select sum(operations.xmin::text::bigint) as written,
+           coalesce(bool_or(state in ('running', 'waiting', 'unknown')), false) as "isOpen"
+         from operations where transaction_id = transactions.id) as all_operations
+       where transactions.id = $1`,
+      [transactionId],
+    ),
   );
 }
 

@@ -54,10 +54,10 @@ function isTime(text: string): boolean {
 }
 
 /** Null: the first page. */
-export function readPageToken(token: string): PageEnd | null {
+export function readPageToken(token: string, field = 'page_token'): PageEnd | null {
   if (token === '') return null;
   const [at = '', id = ''] = Buffer.from(token, 'base64url').toString().split('|');
-  demand(isTime(at), 'page_token', 'is malformed');
-  demandUuid(id, 'page_token');
+  demand(isTime(at), field, 'is malformed');
+  demandUuid(id, field);
   return { at, id };
 }

@@ -2,7 +2,6 @@ import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { type Client, Code, ConnectError, createClient, type Transport } from '@connectrpc/connect';
 import { createConnectTransport } from '@connectrpc/connect-node';
-import { createWatchers } from '../../core/watch-transaction.ts';
 import { PaymentsService, type WatchTransactionResponse } from '../../proto/gen/payments/v1/payments_service_pb.js';
 import {
   Operation_Kind as Kind,
@@ -135,12 +134,13 @@ describe('WatchTransaction', () => {
     const { externalId } = await pay(undefined, { authorizeOnly: true });
     const caller = new AbortController();
     const { signal } = caller;
-    const watchers = Array.from({ length: 50 }, () => follow(reader(), externalId, signal));
+    const reader = (i = 0) => test.as({ name: `desk-${i}`, role: 'reader' });
+    const watchers = Array.from({ length: 50 }, (_, i) => follow(reader(i), externalId, signal));
     await eventually(() => assert.ok(watchers.every(({ seen }) => seen.length === 1)));
     // The others take the first answer and ask for no more.
     for (let i = 0; i < 50; i += 1) {
       const request = { key: { case: 'externalId' as const, value: externalId } };
-      const { value } = await reader().watchTransaction(request, { signal })[Symbol.asyncIterator]().next();
+      const { value } = await reader(i).watchTransaction(request, { signal })[Symbol.asyncIterator]().next();
       assert.equal(value.transaction?.externalId, externalId);
     }
     await assertFails(follow(reader(), externalId).ended, Code.ResourceExhausted, 'TOO_MANY_WATCHERS');
@@ -149,7 +149,7 @@ describe('WatchTransaction', () => {
     for (const end of ends)
       assert.ok(end.status === 'rejected' && ConnectError.from(end.reason).code === Code.Canceled);
     const next = new AbortController();
-    const others = Array.from({ length: 100 }, () => follow(reader(), externalId, next.signal));
+    const others = Array.from({ length: 100 }, (_, i) => follow(reader(i), externalId, next.signal));
     await eventually(() => assert.ok(others.every(({ seen }) => seen.length === 1)));
     next.abort();
     await Promise.allSettled(others.map(({ ended }) => ended));
@@ -167,19 +167,5 @@ describe('WatchTransaction', () => {
     await other.stop();
     await ending;
     transport.close();
-  });
-});
-
-describe('the places of watchers', () => {
-  it('are bounded, and each is left once', () => {
-    const watchers = createWatchers(2);
-    const { signal } = new AbortController();
-    const first = watchers.enter(signal);
-    watchers.enter(signal);
-    assert.throws(() => watchers.enter(signal), { code: Code.ResourceExhausted });
-    watchers.leave(first);
-    watchers.leave(first);
-    watchers.enter(signal);
-    assert.throws(() => watchers.enter(signal), { code: Code.ResourceExhausted });
   });
 });

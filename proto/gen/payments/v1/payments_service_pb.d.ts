@@ -601,6 +601,13 @@ export declare type GetTransactionRequest = Message<"payments.v1.GetTransactionR
     value: string;
     case: "externalId";
   } | { case: undefined; value?: undefined };
+
+  /**
+   * From an answer before; empty for the newest operations.
+   *
+   * @generated from field: string operations_page_token = 3;
+   */
+  operationsPageToken: string;
 };
 
 /**
@@ -619,11 +626,18 @@ export declare type GetTransactionResponse = Message<"payments.v1.GetTransaction
   transaction?: Transaction | undefined;
 
   /**
-   * Oldest first.
+   * 200 at most, oldest first; without a token the newest ones.
    *
    * @generated from field: repeated payments.v1.Operation operations = 2;
    */
   operations: Operation[];
+
+  /**
+   * For the operations before these; empty if there are none.
+   *
+   * @generated from field: string older_operations_page_token = 3;
+   */
+  olderOperationsPageToken: string;
 };
 
 /**
@@ -737,11 +751,18 @@ export declare type WatchTransactionResponse = Message<"payments.v1.WatchTransac
   transaction?: Transaction | undefined;
 
   /**
-   * Oldest first.
+   * The newest, 200 at most, oldest first.
    *
    * @generated from field: repeated payments.v1.Operation operations = 2;
    */
   operations: Operation[];
+
+  /**
+   * For GetTransaction; empty if there are no older operations.
+   *
+   * @generated from field: string older_operations_page_token = 3;
+   */
+  olderOperationsPageToken: string;
 };
 
 /**
@@ -850,7 +871,7 @@ export declare const PaymentsService: GenService<{
     output: typeof ReportOutcomeResponseSchema;
   },
   /**
-   * Reads one payment with its operations. Roles: all but engine. Errors: NOT_FOUND.
+   * Reads one payment with its newest operations, 200 at most, and older ones page by page. Roles: all but engine. Errors: NOT_FOUND.
    *
    * @generated from rpc payments.v1.PaymentsService.GetTransaction
    */
@@ -870,10 +891,11 @@ export declare const PaymentsService: GenService<{
     output: typeof ListTransactionsResponseSchema;
   },
   /**
-   * Follows one payment: its present state at once, then every change. What changes twice within half a second may come as one.
+   * Follows one payment: its present state at once, with its newest operations as in GetTransaction, then every change. What changes
+   * twice within half a second may come as one.
    * Ends when nothing is open any more, that is in CAPTURED, VOIDED, EXPIRED or DECLINED without an open operation, and after an
    * hour at the latest; watch again to go on. Kafka is the feed of everything. Roles: all but engine.
-   * Errors: NOT_FOUND, RESOURCE_EXHAUSTED (too many are watching), UNAVAILABLE (the core is stopping).
+   * Errors: NOT_FOUND, RESOURCE_EXHAUSTED (too many are watching, or too many of this caller), UNAVAILABLE (the core is stopping).
    *
    * @generated from rpc payments.v1.PaymentsService.WatchTransaction
    */
