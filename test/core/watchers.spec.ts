@@ -91,7 +91,7 @@ describe('a payment with thousands of refused refunds', () => {
     await ended;
   });
 
-  it('is answered in pages, each operation once and in order', async () => {
+  it('R20 is answered in pages, each operation once and in order', async () => {
     const reader = test.as({ name: 'desk', role: 'reader' });
     const keys: string[] = [];
     let operationsPageToken = '';
@@ -149,7 +149,7 @@ describe('the places of watchers', () => {
     assert.throws(() => watchers.enter('d', signal), { code: Code.ResourceExhausted });
   });
 
-  it('are shared out: nobody has more than are left to others', () => {
+  it('R20 are shared out: nobody has more than are left to others', () => {
     const watchers = createWatchers(8);
     for (let i = 0; i < 5; i += 1) watchers.enter('a', signal);
     assert.throws(() => watchers.enter('a', signal), { code: Code.ResourceExhausted });
