@@ -160,6 +160,7 @@ function newTransaction(
     idWithheld: refusal !== undefined,
     lapsed: false,
     awaitedBuyer: false,
+    setUpAsked: request.details?.setupCredentialsOnFile ?? false,
     redirectUrl: null,
     cardScheme: null,
     cardBin: card?.slice(0, 6) ?? null,

@@ -43,7 +43,7 @@ export function readFields(isOwn: OwnCard): Fields {
       const text = plain(oneLine);
       const isQuoted = quotes(text, isOwn);
       if (isQuoted || text !== oneLine) lose(name);
-      return cut(isQuoted ? withoutRuns(withoutRuns(text, isOwn), () => true, '[digits]') : scrub(text), max);
+      return beginning(isQuoted ? withoutRuns(withoutRuns(text, isOwn), () => true, '[digits]') : scrub(text), max);
     },
     time(name, value) {
       if (!value || value.seconds <= 0n) return undefined;

@@ -1,14 +1,13 @@
-import { toBinary } from '@bufbuild/protobuf';
 import {
   type Approved,
   type CardDetails,
   type CredentialsOnFile,
-  CredentialsOnFileSchema,
   type Outcome,
   OutcomeSchema,
 } from '../proto/gen/payments/v1/outcome_pb.js';
 import { Reason } from '../proto/gen/payments/v1/reason_pb.js';
 import { type Fields, readFields } from './fields.ts';
+import { readOnFile } from './on-file.ts';
 import type { Operation } from './operation.ts';
 import { ownCard } from './own-card.ts';
 import { isPending, legalReason } from './reason.ts';
@@ -51,7 +50,10 @@ function failure(operation: Operation, errorCode: string, message: string): Refu
 }
 
 /** What of a payment decides how an outcome is read. */
-type Payment = Pick<Transaction, 'currency' | 'cardBin' | 'cardLastFour' | 'requestedLastFour'>;
+type Payment = Pick<
+  Transaction,
+  'currency' | 'cardBin' | 'cardLastFour' | 'requestedLastFour' | 'setUpAsked' | 'awaitedBuyer'
+>;
 
 /** Reads an outcome that the processor gave for this operation of this payment. `number`: the card's, if it is in memory. Never throws. */
 export function readOutcome(
@@ -69,10 +71,10 @@ export function readOutcome(
   return fields.lost.length > 0 ? { ...said, lost: fields.lost.map((field) => `${name}.${field}`) } : said;
 }
 
-function read({ currency }: Payment, operation: Operation, kind: Outcome['kind'], fields: Fields): Said {
+function read(payment: Payment, operation: Operation, kind: Outcome['kind'], fields: Fields): Said {
   switch (kind.case) {
     case 'approved':
-      return readApproved(operation, currency, kind.value, fields);
+      return readApproved(payment, operation, kind.value, fields);
     case 'declined': {
       const { reason, processorReference, processedAt } = kind.value;
       const { errorCode, message } = texts(fields, kind.value);
@@ -127,11 +129,11 @@ function read({ currency }: Payment, operation: Operation, kind: Outcome['kind']
   }
 }
 
-function readApproved(operation: Operation, currency: string | null, approved: Approved, fields: Fields): Said {
+function readApproved(payment: Payment, operation: Operation, approved: Approved, fields: Fields): Said {
   const asked = operation.amount ?? 0n;
   const amount = approved.amount ?? asked;
   return {
-    trigger: triggerFor(operation, asked, amount, approved.currency === '' || approved.currency === currency),
+    trigger: triggerFor(operation, asked, amount, approved.currency === '' || approved.currency === payment.currency),
     // Less than nothing fits nothing, and no row holds it.
     ...(amount >= 0n && { amount }),
     processorReference: fields.reference('processor_reference', approved.processorReference, 200),
@@ -140,7 +142,7 @@ function readApproved(operation: Operation, currency: string | null, approved: A
     acquirerReference: fields.reference('acquirer_reference', approved.acquirerReference, 200),
     processedAt: fields.time('processed_at', approved.processedAt),
     card: approved.cardDetails && readCard(approved.cardDetails, fields),
-    credentialsOnFile: approved.credentialsOnFile && readOnFile(approved.credentialsOnFile, fields),
+    credentialsOnFile: readOnFile(payment, approved, fields),
   };
 }
 
@@ -169,15 +171,6 @@ function readCard({ scheme, bin, lastFour }: CardDetails, fields: Fields): Said[
   if (/^\d{6,8}$/.test(bin) && /^\d{4}$/.test(lastFour))
     return { scheme: fields.text('card_details.scheme', scheme, 50), bin: bin.slice(0, 6), lastFour };
   fields.lose('card_details');
-  return undefined;
-}
-
-/** Sealed, they have a row of 4 KiB. */
-const ON_FILE_BYTES_MAX = 4000;
-
-function readOnFile(onFile: CredentialsOnFile, fields: Fields): Said['credentialsOnFile'] {
-  if (toBinary(CredentialsOnFileSchema, onFile).length <= ON_FILE_BYTES_MAX) return onFile;
-  fields.lose('credentials_on_file');
   return undefined;
 }
 

@@ -24,13 +24,16 @@ export function ownCard(
     /^\d{12,}$/.test(number) ? number : '',
   ].filter(Boolean);
   const pattern = known.length > 0 ? new RegExp(known.join('|')) : undefined;
-  const device = requestedLastFour === cardLastFour ? null : requestedLastFour;
+  const device = number || requestedLastFour === cardLastFour ? null : requestedLastFour;
   return (digits) => pattern?.test(digits) === true || (device !== null && endsInCard(digits, device));
 }
+
+/** Few long numbers pass Luhn and begin as cards do. */
+const isPlausible = (digits: string) => /^(?:[3-6]|2[2-7])/.test(digits) && isCardNumber(digits);
 
 function endsInCard(digits: string, lastFour: string): boolean {
   for (let at = digits.indexOf(lastFour, 8); at >= 0; at = digits.indexOf(lastFour, at + 1))
     for (let length = 12; length <= 19 && length <= at + 4; length++)
-      if (isCardNumber(digits.slice(at + 4 - length, at + 4))) return true;
+      if (isPlausible(digits.slice(at + 4 - length, at + 4))) return true;
   return false;
 }

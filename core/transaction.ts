@@ -39,6 +39,8 @@ export interface Transaction {
   readonly idWithheld: boolean;
   readonly lapsed: boolean;
   readonly awaitedBuyer: boolean;
+  /** Whether credentials on file were asked for; null where that was not kept. */
+  readonly setUpAsked: boolean | null;
   readonly redirectUrl: string | null;
   readonly cardScheme: string | null;
   readonly cardBin: string | null;

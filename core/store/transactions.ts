@@ -8,7 +8,7 @@ const COLUMNS = `
   requested_amount as "requestedAmount", payment_method as "paymentMethod", authorize_only as "authorizeOnly",
   buyer_absent as "buyerAbsent", requested_last_four as "requestedLastFour", state, authorized_amount as "authorizedAmount",
   captured_amount as "capturedAmount", refunded_amount as "refundedAmount", reason, error_code as "errorCode",
-  error_message as "errorMessage", id_withheld as "idWithheld", lapsed, awaited_buyer as "awaitedBuyer",
+  error_message as "errorMessage", id_withheld as "idWithheld", lapsed, awaited_buyer as "awaitedBuyer", set_up_asked as "setUpAsked",
   redirect_url as "redirectUrl", card_scheme as "cardScheme", card_bin as "cardBin", card_last_four as "cardLastFour",
   credentials_on_file as "credentialsOnFile", credentials_key_id as "credentialsKeyId", sequence,
   created_at as "createdAt", updated_at as "updatedAt"`;
@@ -51,15 +51,15 @@ export async function insertTransaction(
     await tx.query<Transaction>(
       `insert into transactions (id, external_id, external_merchant_id, account_id, mode, currency, requested_amount,
          payment_method, authorize_only, buyer_absent, requested_last_four, state, reason, error_code, error_message,
-         id_withheld, card_scheme, card_bin, card_last_four, sequence)
-       values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)
+         id_withheld, card_scheme, card_bin, card_last_four, sequence, set_up_asked)
+       values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21)
        on conflict (external_id) do nothing
        returning ${COLUMNS}`,
       // biome-ignore format: in the order of the statement
       [
         t.id, t.externalId, t.externalMerchantId, t.accountId, t.mode, t.currency, t.requestedAmount,
         t.paymentMethod, t.authorizeOnly, t.buyerAbsent, t.requestedLastFour, t.state, t.reason, t.errorCode,
-        t.errorMessage, t.idWithheld, t.cardScheme, t.cardBin, t.cardLastFour, t.sequence,
+        t.errorMessage, t.idWithheld, t.cardScheme, t.cardBin, t.cardLastFour, t.sequence, t.setUpAsked,
       ],
     ),
   );

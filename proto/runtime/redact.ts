@@ -68,7 +68,7 @@ const digitsOf = (groups: readonly Group[]) => groups.map(({ digits }) => digits
 
 /** At most max of a text, scrubbed. Of a longer one only a beginning is looked at, so that no text costs more than a short one. */
 export function bounded(text: string, max: number): string {
-  return cut(scrub(beginning(text, 4 * max)), max);
+  return beginning(scrub(beginning(text, 4 * max)), max);
 }
 
 /** At most max UTF-16 units, without the digits at the end where it is cut: they may be a part of a card number. */

@@ -1,18 +1,27 @@
 import assert from 'node:assert/strict';
-import { createClient, createRouterTransport, type ServiceImpl } from '@connectrpc/connect';
+import { randomUUID } from 'node:crypto';
+import { create } from '@bufbuild/protobuf';
+import { Code, ConnectError, createClient, createRouterTransport, type ServiceImpl } from '@connectrpc/connect';
 import fc from 'fast-check';
 import { operationId } from '../../core/ids.ts';
+import { renderCreation, renderOperation, renderRefund, type WixAnswer } from '../../gateway/wix-answer.ts';
 import { Event_Type as Type } from '../../proto/gen/payments/v1/event_pb.js';
-import { type Outcome, OutcomeSchema } from '../../proto/gen/payments/v1/outcome_pb.js';
-import { Transaction_State as State } from '../../proto/gen/payments/v1/transaction_pb.js';
+import { ApprovedSchema, type Outcome, OutcomeSchema } from '../../proto/gen/payments/v1/outcome_pb.js';
+import { PaymentDetailsSchema } from '../../proto/gen/payments/v1/payment_details_pb.js';
+import { Operation_State, Transaction_State as State } from '../../proto/gen/payments/v1/transaction_pb.js';
 import { ProcessorService } from '../../proto/gen/processor/v1/processor_pb.js';
+import { errorInfo } from '../../proto/runtime/rpc.ts';
+import { createKeyRing } from '../../proto/runtime/seal.ts';
+import { renderEvent } from '../../webhook-relay/wix-event.ts';
 import { createEngine } from '../engine/engine.ts';
 import { approved, declined } from '../engine/outcomes.ts';
 import { anyMessage } from '../support/any-message.ts';
 import { anyCardNumber, digitsAlone, quoting } from '../support/card-shapes.ts';
-import { cardPayment, createTestCore, type TestCore } from '../support/core.ts';
+import { cardPayment, createTestCore, KEYS, type TestCore } from '../support/core.ts';
 import { eventually } from '../support/eventually.ts';
 import { quietLog } from '../support/log.ts';
+import { answerViolations, eventViolations } from '../wix/contract.ts';
+import type { JsonObject } from '../wix/json.ts';
 
 // Whatever an engine can say, said to a real core over a real database: the rows take it, and it is told.
 
@@ -58,19 +67,12 @@ describe('R47 whatever an engine answers', function () {
 
   const isNoise = ({ event }: Record<string, unknown>) => event === 'outcome_not_recorded' || event === 'call.broken';
 
-  async function told(externalId: string, type: Type) {
-    const event = await eventually(() => {
-      const found = stage.eventsOf(externalId).find((one) => one.type === type);
-      assert.ok(found, `no ${Type[type]}`);
-      return found;
-    });
-    assert.deepEqual(stage.log.lines.filter(isNoise), []);
-    return event;
-  }
-
   /** What the tables make of an authorize's first answer, from the words of the proto alone. */
-  function stateAfter({ kind }: Outcome, state: State | undefined): State {
+  function stateAfter({ kind }: Outcome, state: State, isLate: boolean): State {
     if (kind.case === 'declined' || kind.case === 'failed' || kind.case === 'expired') return State.DECLINED;
+    // Where the buyer is awaited already, nobody who knows nothing changes that.
+    if (isLate && (kind.case === 'buyerAction' || kind.case === 'unknown' || kind.case === undefined))
+      return State.AWAITING_BUYER;
     if (kind.case === 'buyerAction')
       return state === State.AWAITING_BUYER && /^https?:/i.test(kind.value.url.trim()) ? state : State.PENDING;
     if (kind.case !== 'approved') return State.PENDING;
@@ -86,22 +88,78 @@ describe('R47 whatever an engine answers', function () {
   };
 
   const anyOutcome = anyMessage(OutcomeSchema, { currency: fc.constantFrom('', 'EUR', 'USD', '\0') });
+  /** As was asked, with whatever comes besides. */
+  const anyApproval = anyMessage(ApprovedSchema, { amount: fc.constant(undefined), currency: fc.constant('') }).map(
+    (value) => create(OutcomeSchema, { kind: { case: 'approved', value } }),
+  );
+  const keys = createKeyRing(KEYS.EVENTS_KEY);
+  const HEADERS = { 'content-type': 'application/json', 'user-agent': 'stories/1.0', authorization: 'token' };
 
-  it('to an authorize, its outcome and amount are in the row, in the answer, and in an event', () =>
+  /** The event of this type comes, and Wix would take what it is told of it. */
+  async function assertTold(externalId: string, type: Type): Promise<void> {
+    const event = await eventually(() => {
+      const found = stage.eventsOf(externalId).find((one) => one.type === type);
+      assert.ok(found, `no ${Type[type]}`);
+      return found;
+    });
+    assert.deepEqual(stage.log.lines.filter(isNoise), []);
+    if (event.forWix) assert.deepEqual(eventViolations(HEADERS, Buffer.from(renderEvent(event, keys)).toString()), []);
+  }
+  const assertAnswered = (call: 'create' | Exclude<Kind, 'authorize'>, request: JsonObject, answer: WixAnswer) => {
+    const text = JSON.stringify(answer);
+    assert.deepEqual(answerViolations(call, request, { status: 200, contentType: 'application/json', text }), []);
+  };
+
+  const ways = fc.record({ isWallet: fc.boolean(), setUp: fc.boolean(), isAuthenticated: fc.boolean() });
+
+  it('R52 to an authorize, its outcome and amount are in the row, and in an answer and an event that Wix takes', () =>
     fc.assert(
-      fc.asyncProperty(anyOutcome, async (outcome) => {
-        says.authorize = outcome;
-        const request = cardPayment(stage.merchant);
-        const { transaction } = await stage.payments.createTransaction(request);
-        assert.equal(State[transaction!.state], State[stateAfter(outcome, transaction?.state)]);
-        if (transaction!.state === State.CAPTURED) assert.equal(transaction?.capturedAmount, ASKED);
-        await told(request.externalId, EVENTS[transaction!.state]!);
-      }),
-      { numRuns: 250 },
+      fc.asyncProperty(
+        fc.oneof(anyOutcome, anyApproval),
+        ways,
+        async (outcome, { isWallet, setUp, isAuthenticated }) => {
+          const request = isWallet ? walletPayment(stage.merchant) : cardPayment(stage.merchant);
+          request.details!.setupCredentialsOnFile = setUp;
+          const { externalId } = request;
+          says.authorize = isAuthenticated ? PAGE : outcome;
+          if (isAuthenticated) await stage.payments.createTransaction(request);
+          const isLate = isAuthenticated && (await reported(authorizeId(externalId), outcome));
+          const response = await stage.payments.createTransaction(request);
+          const state = response.transaction!.state;
+          if (isLate || !isAuthenticated) assert.equal(State[state], State[stateAfter(outcome, state, isLate)]);
+          if (state === State.CAPTURED) assert.equal(response.transaction?.capturedAmount, ASKED);
+          const sent = {
+            paymentMethodData: isWallet ? { googlePay: {} } : { card: {} },
+            setupCredentialsOnFile: { offSession: setUp },
+          };
+          assertAnswered('create', sent, renderCreation(response));
+          await assertTold(externalId, EVENTS[state]!);
+        },
+      ),
+      { numRuns: 150 },
     ));
 
+  const PAGE = create(OutcomeSchema, { kind: { case: 'buyerAction', value: { url: 'https://psp.example/3ds' } } });
+
+  /** Whether the core takes the report: what cannot be kept of it is refused with its name. */
+  async function reported(requestId: string, outcome: Outcome): Promise<boolean> {
+    try {
+      await stage.as({ name: 'engine', role: 'engine' }).reportOutcome({ requestId, outcome });
+      return true;
+    } catch (error) {
+      assert.equal(ConnectError.from(error).code, Code.InvalidArgument);
+      assert.match(errorInfo(ConnectError.from(error))?.metadata.field ?? '', /^outcome(\.[a-z_]+)*$/);
+      return false;
+    }
+  }
+
+  const FOLLOW_UPS = {
+    capture: { ok: Type.CAPTURE_SUCCEEDED, no: Type.CAPTURE_FAILED },
+    void: { ok: Type.VOID_SUCCEEDED, no: Type.VOID_FAILED },
+    refund: { ok: Type.REFUND_SUCCEEDED, no: Type.REFUND_FAILED },
+  } as const;
   for (const kind of ['capture', 'void', 'refund'] as const)
-    it(`to a ${kind}, its outcome and amount are in the row and in an event, or it stays unknown`, () =>
+    it(`to a ${kind}, its outcome and amount are in the row, the answer and an event, or it stays unknown`, () =>
       fc.assert(
         fc.asyncProperty(anyOutcome, async (outcome) => {
           delete says.authorize;
@@ -109,37 +167,50 @@ describe('R47 whatever an engine answers', function () {
           const request = cardPayment(stage.merchant, undefined, { authorizeOnly: kind !== 'refund' });
           const { transaction } = await stage.payments.createTransaction(request);
           const { merchantCredentials, externalId } = request;
-          const about = { externalId, transactionId: transaction!.id, merchantCredentials: merchantCredentials! };
-          const call = { ...about, callId: crypto.randomUUID(), amount: ASKED };
-          const answer =
-            kind === 'refund'
-              ? stage.payments.refundTransaction({ ...about, externalRefundId: crypto.randomUUID(), amount: ASKED })
-              : kind === 'capture'
-                ? stage.payments.captureTransaction(call)
-                : stage.payments.voidTransaction(call);
-          const { operation, refusal } = await answer.catch(() => ({ operation: undefined, refusal: undefined }));
+          const about = {
+            externalId,
+            transactionId: transaction!.id,
+            merchantCredentials: merchantCredentials!,
+            amount: ASKED,
+          };
+          const ask = {
+            capture: () => stage.payments.captureTransaction({ ...about, callId: randomUUID() }),
+            void: () => stage.payments.voidTransaction({ ...about, callId: randomUUID() }),
+            refund: () => stage.payments.refundTransaction({ ...about, externalRefundId: randomUUID() }),
+          }[kind];
+          const response = await ask().catch(() => undefined);
           const isNo = ['declined', 'failed', 'expired'].includes(outcome.kind.case ?? '');
-          assert.equal(refusal !== undefined, isNo);
-          if (isNo)
-            await told(
-              externalId,
-              { capture: Type.CAPTURE_FAILED, void: Type.VOID_FAILED, refund: Type.REFUND_FAILED }[kind],
+          assert.equal(response?.refusal !== undefined, isNo);
+          if (response) {
+            assertAnswered(
+              kind,
+              {},
+              kind === 'refund' ? renderRefund(response as never) : renderOperation(response as never),
             );
-          else if (operation)
-            await told(
-              externalId,
-              { capture: Type.CAPTURE_SUCCEEDED, void: Type.VOID_SUCCEEDED, refund: Type.REFUND_SUCCEEDED }[kind],
-            );
-          else {
+            await assertTold(externalId, FOLLOW_UPS[kind][isNo ? 'no' : 'ok']);
+          } else {
             const key = { case: 'externalId' as const, value: externalId };
             const { operations } = await stage.as({ name: 'x', role: 'reader' }).getTransaction({ key });
-            assert.equal(operations.at(-1)?.state, 3);
+            assert.equal(operations.at(-1)?.state, Operation_State.UNKNOWN);
           }
           assert.deepEqual(stage.log.lines.filter(isNoise), []);
         }),
         { numRuns: 60 },
       ));
 });
+
+/** The same by a wallet that says nothing of the card behind it. */
+function walletPayment(merchant: Merchant) {
+  const request = cardPayment(merchant);
+  request.paymentMethod = 'googlePay';
+  request.details = create(PaymentDetailsSchema, {
+    method: {
+      case: 'wallet',
+      value: { type: 1, pan: '4111111111111111', cryptogram: 'c', expiryMonth: 9, expiryYear: 2031 },
+    },
+  });
+  return request;
+}
 
 describe('R20 R35 the number of the card that pays', function () {
   this.timeout(120_000);
@@ -163,7 +234,7 @@ describe('R20 R35 the number of the card that pays', function () {
         const engine = stage.as({ name: 'engine', role: 'engine' });
         const about = { transactionId: transaction!.id, amount: 1n };
         await Promise.allSettled([
-          backoffice.refundTransaction({ ...about, requestKey: crypto.randomUUID() }),
+          backoffice.refundTransaction({ ...about, requestKey: randomUUID() }),
           backoffice.refundTransaction({ ...about, requestKey: words }),
           engine.reportRefund({ key, amount: 1n, processorReference: words }),
           engine.reportOutcome({ requestId: authorizeId(transaction!.externalId), outcome }),

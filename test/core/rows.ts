@@ -34,6 +34,7 @@ export function payment(state: Transaction['state'], more: Partial<Transaction> 
     idWithheld: false,
     lapsed: false,
     awaitedBuyer: state === 'awaiting_buyer',
+    setUpAsked: false,
     redirectUrl: state === 'awaiting_buyer' ? 'https://page.example' : null,
     cardScheme: null,
     cardBin: null,

@@ -28,6 +28,8 @@ export type Said = End | 'not found';
 
 export interface KitOptions extends Omit<PaymentOptions, 'number' | 'mode' | 'details'> {
   readonly card?: CardName;
+  /** Wix wants to charge again later. */
+  readonly setUp?: boolean;
   /** No buyer is present. */
   readonly merchantInitiated?: boolean;
 }
@@ -78,14 +80,17 @@ export async function createKit(transport: Transport, means: Means): Promise<Kit
   const kit: Kit = {
     engine,
     means,
-    order({ card = 'approved', merchantInitiated = false, ...options } = {}) {
+    order({ card = 'approved', merchantInitiated = false, setUp = false, ...options } = {}) {
       const chosen = means.cards[card];
       assert.ok(chosen, `there is no card for ${card}`);
       const order = own(
         authorizeOrder({
           currency: means.currency,
           ...options,
-          details: { method: { case: 'card', value: { ...CARD, ...defined(chosen) } } },
+          details: {
+            method: { case: 'card', value: { ...CARD, ...defined(chosen) } },
+            setupCredentialsOnFile: setUp,
+          },
         }),
       );
       return Object.assign(order, { merchantInitiated });

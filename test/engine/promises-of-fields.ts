@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import type { Timestamp } from '@bufbuild/protobuf/wkt';
 import { timestampMs } from '@bufbuild/protobuf/wkt';
-import type { Outcome } from '../../proto/gen/payments/v1/outcome_pb.js';
+import type { Approved, Outcome } from '../../proto/gen/payments/v1/outcome_pb.js';
 import { type Kit, type Said, textsOf } from './contract-kit.ts';
 import type { Group } from './contract-suite.ts';
 
@@ -71,5 +71,33 @@ export const FIELDS: Group = {
         }
       },
     },
+    {
+      title:
+        'R52 hold what Wix may charge again with only where it is asked for: one reference, whole, within its limits',
+      hold: async (kit) => {
+        for (const setUp of [true, false]) {
+          const order = kit.order({ setUp });
+          for (const said of [await kit.approve(order), await kit.ask(order)])
+            if (typeof said !== 'string' && said.kind.case === 'approved') demandOnFile(said.kind.value, setUp);
+        }
+      },
+    },
   ],
 };
+
+function demandOnFile({ credentialsOnFile: onFile, threeDSecureResult }: Approved, setUp: boolean): void {
+  if (!onFile) return;
+  assert.ok(setUp, 'credentials_on_file were not asked for');
+  const demandLength = (text: string, field: string, min: number, max: number) =>
+    assert.ok(text.length >= min && text.length <= max, `${field} has ${text.length} characters, not ${min}..${max}`);
+  demandLength(onFile.paymentMethod, 'payment_method', 0, 100);
+  assert.ok(onFile.info.case, 'credentials_on_file have neither a card_reference nor a payment_method_reference');
+  if (onFile.info.case === 'paymentMethodReference') {
+    demandLength(onFile.info.value.token, 'token', 1, 1000);
+    return;
+  }
+  const { networkTransactionId, dsTransactionId, transactionLinkId } = onFile.info.value;
+  demandLength(networkTransactionId, 'network_transaction_id', 1, 1000);
+  demandLength(dsTransactionId, 'ds_transaction_id', threeDSecureResult === '' ? 0 : 1, 1000);
+  demandLength(transactionLinkId, 'transaction_link_id', 0, 22);
+}

@@ -70,6 +70,7 @@ function recordPayment({ ledger, now, authorizeOnly, buyerAbsent }: World): Oper
     idWithheld: false,
     lapsed: false,
     awaitedBuyer: false,
+    setUpAsked: false,
     redirectUrl: null,
     cardScheme: null,
     cardBin: null,

@@ -153,6 +153,8 @@ export declare type Approved = Message<"payments.v1.Approved"> & {
   eci: string;
 
   /**
+   * Empty unless 3-D Secure took place.
+   *
    * @generated from field: string three_d_secure_result = 11;
    */
   threeDSecureResult: string;
@@ -391,7 +393,7 @@ export declare type CardDetails = Message<"payments.v1.CardDetails"> & {
 export declare const CardDetailsSchema: GenMessage<CardDetails>;
 
 /**
- * What Wix keeps to charge the same buyer again (Wix contract, 8.5).
+ * What Wix keeps to charge the same buyer again (Wix contract, 8.5). Left out as a whole if it does not fit, or was not asked for.
  *
  * @generated from message payments.v1.CredentialsOnFile
  */
@@ -432,6 +434,8 @@ export declare const CredentialsOnFileSchema: GenMessage<CredentialsOnFile>;
  */
 export declare type CardReference = Message<"payments.v1.CardReference"> & {
   /**
+   * 1..1,000 characters.
+   *
    * @generated from field: string network_transaction_id = 1;
    */
   networkTransactionId: string;
@@ -462,6 +466,8 @@ export declare const CardReferenceSchema: GenMessage<CardReference>;
  */
 export declare type PaymentMethodReference = Message<"payments.v1.PaymentMethodReference"> & {
   /**
+   * 1..1,000 characters.
+   *
    * @generated from field: string token = 1;
    */
   token: string;
