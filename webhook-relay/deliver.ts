@@ -27,7 +27,7 @@ const IDLE_MS = 1000;
 export interface Deliverer {
   /** Claims what is due, as far as there is room, and starts the attempts; answers how many. */
   runOnce(): Promise<number>;
-  /** Resolves when no attempt is running. */
+  /** Resolves when no attempt is running, and nothing is being made due. */
   settled(): Promise<void>;
   start(): void;
   wake(): void;
@@ -52,6 +52,8 @@ export function createDeliverer(deps: {
   let breaker = closedBreaker(concurrency);
   /** Said once, until Wix gives a token again. */
   let tokenRefused = false;
+  /** All that waits is being made due. */
+  let catchingUp: Promise<void> | undefined;
   /** The merchant at which the last claim ended: whose turn is next. */
   let turn = '';
   let loop: Loop | undefined;
@@ -136,16 +138,22 @@ export function createDeliverer(deps: {
     const ids = { transactionId, eventId, sequence: String(sequence), type, attempt: number };
     log.info('delivery.attempted', { ...ids, outcome: how, ...outcome });
     if (stuck && !claim.stuck) log.alert('delivery_stuck', ids);
-    await notice({ transactionId, merchant, outcome: how === 'refused' && isUnwell(answer) ? 'no_answer' : how });
+    notice({ transactionId, merchant, outcome: how === 'refused' && isUnwell(answer) ? 'no_answer' : how });
   }
 
-  async function notice(ended: Ended): Promise<void> {
+  function notice(ended: Ended): void {
     const before = breaker;
     breaker = afterAttempt(before, ended, concurrency);
     if (breaker.open && !before.open) log.alert('wix_unreachable', { payments: breaker.failing.size });
     if (before.open && !breaker.open) {
       log.info('wix.reachable');
-      await retryEverything(db);
+      // Beside the attempts: there may be many to make due.
+      catchingUp ??= retryEverything(db, cutOff.signal)
+        .catch((err: unknown) => log.error('deliveries.not_made_due', { err }))
+        .finally(() => {
+          catchingUp = undefined;
+          wake();
+        });
     }
   }
 
@@ -155,7 +163,7 @@ export function createDeliverer(deps: {
   }
 
   async function settled(): Promise<void> {
-    while (running.size > 0) await Promise.all(running.keys());
+    while (running.size > 0 || catchingUp) await Promise.all([...running.keys(), catchingUp]);
   }
 
   async function stop(drainMs: number): Promise<void> {

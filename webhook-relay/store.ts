@@ -287,14 +287,22 @@ export async function reopenFinal(tx: Queryable, transactionId: string): Promise
 }
 
 /** When Wix is back, everything that waits for its next attempt is due (R29). */
-export async function retryEverything(db: Queryable): Promise<void> {
-  await db.query(
-    `update transactions set next_attempt_at = now()
-     where transaction_id in (
-       select transaction_id from transactions
-       where retrying and next_attempt_at > now() and claimed_until is null
-       for update skip locked)`,
-  );
+export async function retryEverything(db: Queryable, signal: AbortSignal): Promise<void> {
+  // Of a million, one statement would run out of its time.
+  const limit = 5_000;
+  for (let count = limit; count === limit && !signal.aborted; ) {
+    const rows = await db.query(
+      `update transactions set next_attempt_at = now()
+       where transaction_id in (
+         select transaction_id from transactions
+         where retrying and next_attempt_at > now() and claimed_until is null
+         limit $1
+         for update skip locked)
+       returning transaction_id`,
+      [limit],
+    );
+    count = rows.length;
+  }
 }
 
 /** Payments that have missed an event for ten minutes; each of them again after an hour. */

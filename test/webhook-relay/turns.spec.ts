@@ -133,6 +133,23 @@ describe('merchants that share a relay', () => {
     );
   });
 
+  it('R29 have everything made due again when Wix is back, however much it is', async () => {
+    kit.wix.answerEvent(() => ({ status: 503 }));
+    await kit.receive(...eventsOf('a', 10));
+    await kit.deliver();
+    assert.deepEqual(kit.alerts(), ['wix_unreachable']);
+    await kit.db.query(
+      `insert into transactions (transaction_id, retrying, next_event_id, next_attempt_at)
+       select gen_random_uuid(), true, gen_random_uuid(), now() + interval '1 hour' from generate_series(1, 12000)`,
+    );
+    kit.wix.answerEvent(() => undefined);
+    await kit.receive(...eventsOf('b', 1));
+    await kit.deliverer.runOnce();
+    await kit.deliverer.settled();
+    const waiting = await kit.db.query('select 1 from transactions where next_attempt_at > now()');
+    assert.equal(waiting.length, 0);
+  });
+
   it('R29 are found by a step each, however many deliveries are open', async () => {
     const open = (count: number, merchant: string, retrying: boolean, due: string) =>
       kit.db.query(
