@@ -32,7 +32,7 @@ describe('two cores on one database', function () {
         DATABASE_URL: named.href,
         CORE_TOKENS: `gateway:gateway:${'t'.repeat(32)}`,
         PROCESSOR_URL: 'http://127.0.0.1:1',
-        PROCESSOR_TOKEN: 't'.repeat(32),
+        PROCESSOR_TOKEN: 'e'.repeat(32),
       });
     }
     relay = await startRelay(url, env, wix);
