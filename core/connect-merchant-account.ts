@@ -62,7 +62,7 @@ export async function connectMerchantAccount(
     return refuse({
       reason: Reason.MERCHANT_ACCOUNT_DOES_NOT_MATCH_CURRENCY,
       errorCode: 'CURRENCY',
-      message: `${currency} is not enabled for this account`,
+      message: `${isCurrency(currency) ? currency : 'The currency'} is not enabled for this account`,
     });
 
   const account = await core.db.inTx(async (tx) => {

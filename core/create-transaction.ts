@@ -181,9 +181,8 @@ function methodOf(details: PaymentDetails | undefined): string {
   const method = details?.method;
   if (method?.case === 'card') return 'creditCard';
   if (method?.case !== 'wallet') return '';
-  return { [WalletType.GOOGLE_PAY]: 'googlePay', [WalletType.APPLE_PAY]: 'applePay', [WalletType.UNSPECIFIED]: '' }[
-    method.value.type
-  ];
+  if (method.value.type === WalletType.GOOGLE_PAY) return 'googlePay';
+  return method.value.type === WalletType.APPLE_PAY ? 'applePay' : '';
 }
 
 /** Number of the card that pays, where it is known. A wallet's number is the card's own only without a cryptogram; else a device's. */

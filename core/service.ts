@@ -4,7 +4,7 @@ import { PaymentsService } from '../proto/gen/payments/v1/payments_service_pb.js
 import { ProcessorService } from '../proto/gen/processor/v1/processor_pb.js';
 import { requireToken } from '../proto/runtime/callers.ts';
 import { ConfigError } from '../proto/runtime/config.ts';
-import { createDatabase, migrate } from '../proto/runtime/database.ts';
+import { createDatabase, isOutage, migrate } from '../proto/runtime/database.ts';
 import type { EventPublisher } from '../proto/runtime/event-bus.ts';
 import { createGrpcServer } from '../proto/runtime/grpc-server.ts';
 import { createAdminServer, type Service } from '../proto/runtime/lifecycle.ts';
@@ -72,7 +72,7 @@ export function createCore(
     for (const [name, implementation] of Object.entries(served))
       router.rpc(PaymentsService.method[name as keyof typeof served], implementation as never);
   };
-  const interceptors = [logCalls(log)];
+  const interceptors = [logCalls(log, isOutage)];
   const { CORE_HOST: host, CORE_TOKENS: tokens } = config;
   if (tokens?.list.some(({ name, role }) => role !== 'gateway' && (name === 'wix' || name === 'system')))
     throw new ConfigError(['CORE_TOKENS must not name a caller wix or system, the gateway aside: the core keeps both']);

@@ -11,10 +11,11 @@ import type {
   VoidTransactionRequest,
 } from '../proto/gen/payments/v1/payments_service_pb.js';
 import { type Refusal, Transaction_State } from '../proto/gen/payments/v1/transaction_pb.js';
-import { quotes } from '../proto/runtime/redact.ts';
+import { quotes, scrub } from '../proto/runtime/redact.ts';
 import { demand, demandLength, demandUuid } from '../proto/runtime/requests.ts';
 import { rpcError } from '../proto/runtime/rpc.ts';
 import { ownCard } from './own-card.ts';
+import { legalReason } from './reason.ts';
 import type { Transaction } from './transaction.ts';
 
 // The limits of payments.v1.
@@ -28,8 +29,10 @@ function positive(value: bigint | undefined, field: string): void {
   demand(value === undefined || (value > 0n && value <= INT64_MAX), field, 'must be at least 1');
 }
 
-function refusal({ reason, errorCode, message }: Refusal): void {
-  demand(reason !== 0, 'refusal.reason', 'is missing');
+/** It goes to Wix as it is. */
+function refusal({ reason, errorCode, message }: Refusal, kind: 'authorize' | 'refund'): void {
+  demand(legalReason(kind, reason, '').reason === reason, 'refusal.reason', `is no reason against a ${kind}`);
+  for (const text of [errorCode, message]) demand(scrub(text) === text, 'refusal', 'holds a card number');
   demandLength(errorCode, 'refusal.error_code', 0, 50);
   demandLength(message, 'refusal.message', 0, 300);
 }
@@ -61,7 +64,7 @@ export function validCreate(request: CreateTransactionRequest): void {
   amount(request.amount, 'amount');
   demand(!isComplete || request.amount !== undefined, 'amount', 'is missing');
   demand(!isComplete || request.merchantCredentials !== undefined, 'merchant_credentials', 'is missing');
-  if (request.refusal) refusal(request.refusal);
+  if (request.refusal) refusal(request.refusal, 'authorize');
 }
 
 export function validCapture(request: CaptureTransactionRequest | VoidTransactionRequest): void {
@@ -74,7 +77,7 @@ export function validRefund(request: RefundTransactionRequest): void {
   demandLength(request.externalId, 'external_id', 1, 200);
   demandLength(request.externalRefundId, 'external_refund_id', 1, 200);
   amount(request.amount, 'amount');
-  if (request.refusal) refusal(request.refusal);
+  if (request.refusal) refusal(request.refusal, 'refund');
 }
 
 export function validRefundOfPsp(request: RefundTransactionRequest): void {

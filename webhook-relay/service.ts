@@ -1,7 +1,7 @@
 import { fileURLToPath } from 'node:url';
 import { DeliveriesService } from '../proto/gen/relay/v1/deliveries_pb.js';
 import { requireToken } from '../proto/runtime/callers.ts';
-import { createDatabase, migrate } from '../proto/runtime/database.ts';
+import { createDatabase, isOutage, migrate } from '../proto/runtime/database.ts';
 import type { EventReceiver } from '../proto/runtime/event-bus.ts';
 import { createAdminServer, type Service } from '../proto/runtime/lifecycle.ts';
 import type { Log } from '../proto/runtime/log.ts';
@@ -55,7 +55,7 @@ export function createRelay(config: RelayConfig, deps: { log: Log; isReceiving?:
     tokens &&
     createRpcHandler({
       routes: (router) => router.service(DeliveriesService, deliveries),
-      interceptors: [logCalls(log), requireToken(tokens, ALLOWED, log)],
+      interceptors: [logCalls(log, isOutage), requireToken(tokens, ALLOWED, log)],
     });
   const { RELAY_HOST: host, RELAY_PORT: port } = config;
   const admin = createAdminServer({ host, port, health, log, tls: tlsOf('RELAY', config), fallback: rpc });

@@ -15,7 +15,7 @@ import { ReflectionService } from '@grpc/reflection';
 import { HealthImplementation } from 'grpc-health-check';
 import { definitionOf, type Message, toHeaders, toMetadata } from './grpc-metadata.ts';
 import type { Log } from './log.ts';
-import { asRpcError, GRPC_MESSAGE_LIMITS } from './rpc.ts';
+import { asRpcError, GRPC_MESSAGE_LIMITS, rpcError } from './rpc.ts';
 import type { Tls } from './tls.ts';
 
 type UnarySpec = Extract<MethodImplSpec, { kind: 'unary' }>;
@@ -50,7 +50,7 @@ export function createGrpcServer(options: {
       const host = (spec: MethodImplSpec) =>
         spec.kind === 'unary' ? hostUnary(spec, interceptors) : hostStream(spec as StreamSpec, interceptors);
       server.addService(
-        Object.fromEntries(specs.map((spec) => [spec.method.name, definitionOf(spec.method)])),
+        Object.fromEntries(specs.map((spec) => [spec.method.name, forgiving(definitionOf(spec.method))])),
         Object.fromEntries(specs.map((spec) => [spec.method.name, host(spec)])),
       );
       return router;
@@ -98,11 +98,30 @@ function descriptorsOf(file: DescFile): Buffer[] {
   return [...file.dependencies.flatMap(descriptorsOf), own];
 }
 
-function hostUnary(spec: UnarySpec, interceptors: Interceptor[]): grpc.handleUnaryCall<Message, Message> {
+type Asked = Message | ConnectError;
+
+/** Of a message that cannot be read grpc-js says that this is the server's fault. */
+function forgiving(definition: grpc.MethodDefinition<Message, Message>): grpc.MethodDefinition<Asked, Message> {
+  const requestDeserialize = (bytes: Buffer): Asked => {
+    try {
+      return definition.requestDeserialize(bytes);
+    } catch {
+      return rpcError(Code.InvalidArgument, 'INVALID_ARGUMENT', 'the message cannot be read');
+    }
+  };
+  return { ...definition, requestDeserialize } as grpc.MethodDefinition<Asked, Message>;
+}
+
+function readable(asked: Asked): Message {
+  if (asked instanceof ConnectError) throw asked;
+  return asked;
+}
+
+function hostUnary(spec: UnarySpec, interceptors: Interceptor[]): grpc.handleUnaryCall<Asked, Message> {
   return async (call, answer) => {
     const context = contextOf(spec, call);
     try {
-      const message = await invokeUnaryImplementation(spec, context, call.request, interceptors);
+      const message = await invokeUnaryImplementation(spec, context, readable(call.request), interceptors);
       call.sendMetadata(toMetadata(context.responseHeader));
       answer(null, message, toMetadata(context.responseTrailer));
     } catch (thrown) {
@@ -113,11 +132,11 @@ function hostUnary(spec: UnarySpec, interceptors: Interceptor[]): grpc.handleUna
   };
 }
 
-function hostStream(spec: StreamSpec, interceptors: Interceptor[]): grpc.handleServerStreamingCall<Message, Message> {
+function hostStream(spec: StreamSpec, interceptors: Interceptor[]): grpc.handleServerStreamingCall<Asked, Message> {
   return async (call) => {
     const context = contextOf(spec, call);
     try {
-      const asked = createAsyncIterable([call.request]);
+      const asked = createAsyncIterable([readable(call.request)]);
       let isFirst = true;
       for await (const message of transformInvokeImplementation(spec, context, interceptors)(asked)) {
         if (isFirst) call.sendMetadata(toMetadata(context.responseHeader));
@@ -133,7 +152,7 @@ function hostStream(spec: StreamSpec, interceptors: Interceptor[]): grpc.handleS
   };
 }
 
-type Call = grpc.ServerUnaryCall<Message, Message> | grpc.ServerWritableStream<Message, Message>;
+type Call = grpc.ServerUnaryCall<Asked, Message> | grpc.ServerWritableStream<Asked, Message>;
 
 function contextOf({ method }: MethodImplSpec, call: Call) {
   const hungUp = new AbortController();

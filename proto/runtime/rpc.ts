@@ -63,8 +63,11 @@ export function asRpcError(error: unknown): ConnectError {
 
 const OUR_FAULT: ReadonlySet<Code> = new Set([Code.Internal, Code.Unknown, Code.DataLoss]);
 
-/** One line and one measure for each call. Only here is the text of an untyped error seen: the wire says "internal error". */
-export function logCalls(log: Log): Interceptor {
+/**
+ * One line and one measure for each call. Only here is the text of an untyped error seen: the wire says "internal error", and UNAVAILABLE
+ * where the same may work later.
+ */
+export function logCalls(log: Log, isOutage: (error: unknown) => boolean = () => false): Interceptor {
   const duration = histogram('rpc_duration_seconds', 'Calls by method and outcome.', ['method', 'code']);
   return (next) => async (request) => {
     const method = request.method.name;
@@ -79,11 +82,14 @@ export function logCalls(log: Log): Interceptor {
       log.debug('rpc.answered', end('OK'));
       return response;
     } catch (err) {
-      const error = asRpcError(err);
+      const isAway = isOutage(err);
+      const error = isAway
+        ? rpcError(Code.Unavailable, 'DATABASE_UNAVAILABLE', 'the database did not answer: ask again')
+        : asRpcError(err);
       const fields = end(Code[error.code]);
-      if (OUR_FAULT.has(error.code)) log.error('rpc.failed', { ...fields, err });
+      if (isAway || OUR_FAULT.has(error.code)) log.error('rpc.failed', { ...fields, err });
       else log.info('rpc.refused', { ...fields, reason: errorInfo(error)?.reason });
-      throw err;
+      throw error;
     }
   };
 }

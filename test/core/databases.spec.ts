@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
+import { Code } from '@connectrpc/connect';
 import pg from 'pg';
 import { ConfigError } from '../../proto/runtime/config.ts';
 import { createDatabase } from '../../proto/runtime/database.ts';
@@ -7,6 +8,7 @@ import { startPostgresProxy } from '../faults/postgres-proxy.ts';
 import { cardPayment, createTestCore, type TestCore } from '../support/core.ts';
 import { asAdmin, freshDatabase, testDatabaseUrl } from '../support/database.ts';
 import { eventually } from '../support/eventually.ts';
+import { assertFails } from '../support/stage.ts';
 
 // Databases as others run them: with defaults, rights, limits and fail-overs of their own.
 
@@ -170,7 +172,8 @@ describe('a core', () => {
       assert.equal(response.status, 503);
       assert.deepEqual(await response.json(), { ready: false, detail: { database: 'read-only' } });
     });
-    await assert.rejects(core.payments.createTransaction(cardPayment(merchant)));
+    const paid = core.payments.createTransaction(cardPayment(merchant));
+    await assertFails(paid, Code.Unavailable, 'DATABASE_UNAVAILABLE');
     // What is connected keeps the setting with which it was made.
     await sql(`alter database ${nameOf(url)} reset default_transaction_read_only`);
     await eventually(async () => assert.equal((await askReady(core)).status, 200));

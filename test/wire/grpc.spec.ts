@@ -47,6 +47,22 @@ describe('a gRPC server', () => {
     await eventually(() => client.getTransaction({}));
   });
 
+  it('blames the caller for a message that cannot be read', async () => {
+    const { port } = await serve(answering);
+    const client = new grpc.Client(`127.0.0.1:${port}`, grpc.credentials.createInsecure());
+    closing.push(() => client.close());
+    const as = (bytes: Buffer) => bytes;
+    const unreadable = Buffer.from('0a64', 'hex');
+    for (const name of ['GetTransaction', 'WatchTransaction']) {
+      const path = `/payments.v1.PaymentsService/${name}`;
+      const call = client.makeServerStreamRequest(path, as, as, unreadable);
+      const code = await new Promise((resolve) =>
+        call.on('error', ({ code }: grpc.ServiceError) => resolve(code)).resume(),
+      );
+      assert.equal(code, Code.InvalidArgument, name);
+    }
+  });
+
   it('R38 lets a running call end when it stops, and takes no new one', async () => {
     let answer: () => void = () => undefined;
     let begun: () => void = () => undefined;

@@ -105,6 +105,25 @@ describe('the HTTP port of the core', () => {
     assert.equal((await post('ListTransactions', '{}')).status, 200);
   });
 
+  it('blames the caller for a message that cannot be read, and logs no error', async () => {
+    core.log.lines.splice(0);
+    const authorization = `Bearer ${tokenOf('reader')}`;
+    const unreadable = Buffer.from('0a64', 'hex');
+    const framed = Buffer.concat([Buffer.from([0, 0, 0, 0, unreadable.length]), unreadable]);
+    const send = async (method: string, type: string, body: Buffer) => {
+      const headers = { 'content-type': `application/${type}`, authorization };
+      const url = `http://127.0.0.1:${core.httpPort}${SERVICE}/${method}`;
+      const response = await fetch(url, { method: 'POST', headers, body: new Uint8Array(body) });
+      return `${response.status} ${await response.text()}`;
+    };
+    for (const method of ['GetTransaction', 'VoidTransaction'])
+      assert.match(await send(method, 'proto', unreadable), /^400 \{"code":"invalid_argument"/);
+    assert.match(await send('GetTransaction', 'json', unreadable), /^400 \{"code":"invalid_argument"/);
+    assert.match(await send('WatchTransaction', 'connect+proto', framed), /"code":"invalid_argument"/);
+    const errors = core.log.lines.filter(({ level }) => level === 'error');
+    assert.deepEqual(errors, []);
+  });
+
   it('R33 serves health and metrics to anybody, and nothing else', async () => {
     for (const [path, status] of [
       ['/health/live', 200],

@@ -230,11 +230,11 @@ function beyondPayment(request: JsonObject, body: JsonObject, path: string): str
   ];
 }
 
-/** Credentials may be added, never lost or changed (4.3). */
+/** Credentials may be added, never lost or changed (4.3); null counts as absent. */
 function lostCredentials(request: JsonObject, body: JsonObject, path: string): string[] {
   const returned = isObject(body.credentials) ? body.credentials : {};
   return Object.entries(isObject(request.credentials) ? request.credentials : {})
-    .filter(([name, value]) => returned[name] !== value)
+    .filter(([name, value]) => value !== null && returned[name] !== value)
     .map(([name]) => `${path}.credentials.${name} is not as it came`);
 }
 
