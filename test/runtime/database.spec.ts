@@ -8,9 +8,11 @@ import {
   type Database,
   type DatabaseOptions,
   demandServer,
+  isOutage,
   maybeRow,
   migrate,
   onlyRow,
+  type Queryable,
 } from '../../proto/runtime/database.ts';
 import { freshDatabase } from '../support/database.ts';
 import { eventually } from '../support/eventually.ts';
@@ -149,6 +151,33 @@ describe('the database', () => {
       await assert.rejects(hasty.query('select * from note'), /lock timeout/);
     });
     await hasty.query('select * from note');
+  });
+
+  it('R47 tells an outage, after which the same may work, from what it will not take', async () => {
+    const impatient = open(url, { statementTimeoutMs: 300, lockTimeoutMs: 100, acquireTimeoutMs: 200, poolSize: 1 });
+    const failing = (other: Database, run: (tx: Queryable) => Promise<unknown>) =>
+      other.inTx(run).then(
+        () => assert.fail('it did not fail'),
+        (error) => isOutage(error),
+      );
+    await db.inTx(async (tx) => {
+      await tx.query('lock table note');
+      assert.equal(await failing(impatient, (other) => other.query('select id from note')), true);
+    });
+    assert.equal(await failing(impatient, (tx) => tx.query('select pg_sleep(1)')), true);
+    await impatient.inTx(() => failing(impatient, async () => 0).then((isIt) => assert.equal(isIt, true)));
+    assert.equal(
+      await failing(impatient, async (tx) => {
+        const pid = await pidOf(tx);
+        await db.query('select pg_terminate_backend($1)', [pid]);
+        await tx.query('select 1');
+      }),
+      true,
+    );
+    assert.equal(await failing(open('postgres://nobody:secret@127.0.0.1:1/none'), async () => 0), true);
+    for (const text of ['NUL \0', 'x'.repeat(10)])
+      assert.equal(await failing(db, (tx) => tx.query('select $1::text, $1::int', [text])), false);
+    assert.equal(await failing(db, () => Promise.reject(new Error('of its own'))), false);
   });
 
   it('R42 is freed by the server from a tx that says nothing any more', async () => {
