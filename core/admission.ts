@@ -5,7 +5,7 @@ import { type Budget, hasShare, overloaded } from './calls.ts';
 // In front of tx 1 stands a short queue (R48). What can be done in time is let in, and is then finished; what cannot is refused before
 // anything of it is read or recorded. Half of the database's connections are left to finish what was let in.
 
-/** A call that would record something. `owner`: whose call it is, of whom nobody may take more of the queue than is left to others. */
+/** A call that would record something. `owner`: whose call it is; none of them may take the whole queue. */
 export interface Arrival {
   readonly kind: 'create' | 'follow_up';
   /** By which Wix, or a service of the PSP's, knows the payment. */
@@ -18,9 +18,8 @@ type Priority = 'first' | 'new';
 
 /** How many ids of creates are remembered, to tell a repeat before the database is asked. */
 const SEEN_MAX = 20_000;
-/** Nobody waits for longer than this part of the answer budget, nor for longer than a second. */
-const WAIT_SHARE = 4;
-const WAIT_MS_MAX = 1_000;
+/** Nobody waits for longer than this part of the answer budget. */
+const WAIT_SHARE = 1 / 4;
 /** More than so many would only cost memory. */
 const WAITING_MAX = 500;
 /** An alert says that there is too much to do only once it has lasted; and not again until there was a minute of calm. */
@@ -44,7 +43,7 @@ interface Waiting {
 /** Lets `places` calls at once into tx 1. `budgetMs`: the time in which a call is answered. */
 export function createAdmission(places: number, budgetMs: number, log: Log): Admission {
   const queues: Readonly<Record<Priority, Waiting[]>> = { first: [], new: [] };
-  const waitMs = Math.min(WAIT_MS_MAX, budgetMs / WAIT_SHARE);
+  const waitMs = budgetMs * WAIT_SHARE;
   const shed = counter('calls_shed_total', 'Calls refused because there is too much to do.', ['priority']);
   const waiting = gauge('calls_waiting', 'Calls that wait for their first tx.', ['priority']);
   const seen = new Set<string>();

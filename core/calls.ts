@@ -12,8 +12,8 @@ export interface Calls {
   /** How many more may run. */
   room(): number;
   /**
-   * Throws UNAVAILABLE when there is no room for this owner, of whom nobody may take more than is left to others: asked before tx 1, so
-   * that nothing is recorded (R20). A tenth is kept from new payments, for what follows those that were made (R48).
+   * Throws UNAVAILABLE when there is no room for this owner, of whom none may take everything: asked before tx 1, so that nothing is
+   * recorded (R20). A tenth is kept from new payments, for what follows those that were made (R48).
    */
   demandRoom(owner: string, isNewPayment: boolean): void;
   /** Runs detached from any caller. Never rejects: an error is logged, the rows say what to ask. */
@@ -157,9 +157,12 @@ export async function within(ms: number, work: Promise<unknown>): Promise<void> 
   done.abort();
 }
 
-/** Whether somebody who has `own` of the `taken` places may have one more of `max`: as many as are left to others, so that some always are. */
+/**
+ * Whether somebody who has `own` of the `taken` places may have one more of `max`: nobody has more than three times what is left, so that
+ * something always is. One alone has three quarters.
+ */
 export function hasShare(own: number, taken: number, max: number): boolean {
-  return taken < max && own <= max - taken;
+  return taken < max && own <= 3 * (max - taken);
 }
 
 /** `forAll`: anybody's call would have been refused, not this owner's alone. */
