@@ -5,6 +5,7 @@ import type { Log } from '../proto/runtime/log.ts';
 import type { Admission } from './admission.ts';
 import type { Calls, Turns } from './calls.ts';
 import type { CoreConfig } from './config.ts';
+import type { Silence } from './engine-silence.ts';
 import type { Watchers } from './watch-transaction.ts';
 
 /** What the core's functions need; built once in service.ts. */
@@ -16,6 +17,7 @@ export interface Core {
   /** What may begin. */
   readonly admission: Admission;
   readonly turns: Turns;
+  readonly engineSilence: Silence;
   /** Calls that a caller waits for. */
   readonly calls: Calls;
   /** Reconciliation's. */

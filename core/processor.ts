@@ -21,6 +21,9 @@ const AT_THE_DOOR: readonly Code[] = [
   Code.PermissionDenied,
 ];
 
+/** It may never have heard of the call. */
+const SILENT: readonly Code[] = [Code.Unavailable, Code.DeadlineExceeded];
+
 const duration = histogram('processor_call_duration_seconds', 'Calls of the processor by method and what came.', [
   'method',
   'came',
@@ -38,6 +41,7 @@ export async function ask<T>(
   try {
     const answer = await call({ timeoutMs, signal: core.calls.signal });
     measure('answer');
+    core.engineSilence.end();
     return answer;
   } catch (error) {
     // What a shutdown cuts off keeps its row as it is (R38).
@@ -48,6 +52,8 @@ export async function ask<T>(
     const { code: cause } = (failure.cause ?? {}) as { code?: unknown };
     const fields = { method, code: Code[failure.code] };
     core.log.warn('processor.no_answer', { ...fields, cause });
+    if (SILENT.includes(failure.code)) core.engineSilence.note(fields);
+    else core.engineSilence.end();
     if (failure.code === Code.Unauthenticated)
       core.log.alert('token_refused', { ...fields, setting: 'PROCESSOR_TOKEN' });
     else if (AT_THE_DOOR.includes(failure.code)) core.log.alert('processor_refuses_calls', fields);

@@ -17,6 +17,7 @@ import { createAdmission } from './admission.ts';
 import { createCalls, createTurns } from './calls.ts';
 import type { CoreConfig } from './config.ts';
 import type { Core } from './context.ts';
+import { watchSilence } from './engine-silence.ts';
 import { ALLOWED, paymentsService } from './payments-service.ts';
 import { publishOutbox, SEND_MS } from './publish-outbox.ts';
 import { reconcile } from './reconcile.ts';
@@ -56,6 +57,7 @@ export function createCore(
     // Half of the connections that are not health's, so that what was admitted can be finished (R48).
     admission: createAdmission(Math.ceil((config.DATABASE_POOL_SIZE - 1) / 2), config.ANSWER_BUDGET_MS, log),
     turns: createTurns(),
+    engineSilence: watchSilence(log),
     calls,
     chases,
     watchers,

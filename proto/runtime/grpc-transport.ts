@@ -12,13 +12,15 @@ import { Code, ConnectError, createContextValues } from '@connectrpc/connect';
 import { runStreamingCall, runUnaryCall } from '@connectrpc/connect/protocol';
 import { findTrailerError } from '@connectrpc/connect/protocol-grpc';
 import * as grpc from '@grpc/grpc-js';
+import './grpc-connect.ts';
 import { definitionOf, type Message, toHeaders, toMetadata } from './grpc-metadata.ts';
 import { GRPC_MESSAGE_LIMITS } from './rpc.ts';
 import { secureContextOf, type Tls } from './tls.ts';
 
 /**
- * A Connect Transport over one grpc-js channel, for methods that are asked one message. It connects when it is first used and again
- * after every loss; no call is ever sent twice.
+ * A Connect Transport over one grpc-js channel, for methods that are asked one message. It connects when it is first used, and again after
+ * every loss and every rest. A call is sent again only if HTTP/2 says that it was certainly not processed: never written, refused, or
+ * above the last stream that a GOAWAY names.
  */
 export function createGrpcTransport(options: {
   /** https://host:port is TLS; host:port and http://host:port are not. */
@@ -38,8 +40,9 @@ export function createGrpcTransport(options: {
     ...GRPC_MESSAGE_LIMITS,
     // A proxy of the environment is for the way to Wix: here it would read tokens and cards.
     'grpc.enable_http_proxy': 0,
-    // A repeat is the caller's decision: a send that may have moved money must not happen again unseen.
-    'grpc.enable_retries': 0,
+    // A repeat is the caller's decision: a send that may have moved money must not happen again unseen. So there is no policy of retries,
+    // and no name server may bring one; what was certainly not processed is sent again without one.
+    'grpc.service_config_disable_resolution': 1,
     // Where a name has several addresses they share the load, and one that hangs does not hold all of it.
     'grpc.service_config': JSON.stringify({ loadBalancingConfig: [{ round_robin: {} }] }),
     // After a long outage the first call must not wait for a back-off of minutes.
@@ -48,6 +51,8 @@ export function createGrpcTransport(options: {
     // A peer that vanished without a word is noticed. Servers in other languages close a connection that is pinged more often.
     'grpc.keepalive_time_ms': 30_000,
     'grpc.keepalive_timeout_ms': 5_000,
+    // A connection that rests may be dropped on the way without a word: it is closed before, since a new one costs little (R49).
+    'grpc.client_idle_timeout_ms': 10_000,
   });
 
   const asked = (
