@@ -26,7 +26,7 @@ const ANSWER_MS = 60_000;
 const WATCH_MS = 1_000;
 const RSS_STEPS = 10;
 /** After the first step: what is still being compiled and cached then, and what a collection has not yet given back. */
-const RSS_GROWTH_MAX = 150;
+const RSS_GROWTH_MAX = 250;
 
 export interface Report {
   readonly seconds: number;
