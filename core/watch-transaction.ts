@@ -44,8 +44,8 @@ export interface Watchers {
   readonly signal: AbortSignal;
   end(): void;
   /**
-   * Takes a place, or throws RESOURCE_EXHAUSTED: a caller has at most as many as are left to others. The signal tells when the watch
-   * is over; the place is free then at the latest.
+   * Takes a place, or throws RESOURCE_EXHAUSTED: a caller has at most a share of them. The signal tells when the watch is over; the
+   * place is free then at the latest.
    */
   enter(caller: string, signal: AbortSignal): AbortSignal;
   /** What the one in this place follows, which is the same for all who follow the same. */
