@@ -3,12 +3,12 @@ import {
   callers,
   databaseUrl,
   flag,
+  host,
   integer,
   keyRing,
   logLevel,
   milliseconds,
   port,
-  text,
   token,
   url,
 } from '../proto/runtime/config.ts';
@@ -18,7 +18,7 @@ import { tlsEntries } from '../proto/runtime/tls.ts';
 
 /** The core's part of the environment; README.md has the table. */
 export const coreConfig = z.object({
-  CORE_HOST: text().default('127.0.0.1'),
+  CORE_HOST: host('127.0.0.1'),
   CORE_GRPC_PORT: port(50051),
   CORE_HTTP_PORT: port(50052),
   /** Who may call; without it no RPC is served on the ports (R33). */

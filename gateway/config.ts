@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { flag, logLevel, milliseconds, parsedBy, port, text, token } from '../proto/runtime/config.ts';
+import { flag, host, logLevel, milliseconds, parsedBy, port, text, token } from '../proto/runtime/config.ts';
 import { demandSafety } from '../proto/runtime/safe-config.ts';
 import { tlsEntries } from '../proto/runtime/tls.ts';
 import { readPublicKeys } from './verify-wix-signature.ts';
@@ -8,7 +8,7 @@ export type GatewayConfig = z.infer<typeof gatewayConfig>;
 
 /** What the gateway needs wherever it runs. */
 export const gatewayConfig = z.object({
-  GATEWAY_HOST: text().default('127.0.0.1'),
+  GATEWAY_HOST: host('127.0.0.1'),
   GATEWAY_PORT: port(8080),
   GATEWAY_ADMIN_PORT: port(8081),
   WIX_PUBLIC_KEY: parsedBy(readPublicKeys),

@@ -3,6 +3,7 @@ import {
   callers,
   databaseUrl,
   flag,
+  host,
   integer,
   keyRing,
   logLevel,
@@ -32,7 +33,7 @@ export const relayConfig = z.object({
   RELAY_PORT: port(8082),
   /** Who may look at deliveries and decide about them; without it no RPC is served (R33). */
   RELAY_TOKENS: callers().optional(),
-  RELAY_HOST: text().prefault('127.0.0.1'),
+  RELAY_HOST: host('127.0.0.1'),
   /** The port's certificate, and whose clients are let in. */
   ...tlsEntries('RELAY'),
   /** Ways that can be read on other machines are meant (R33). */

@@ -1,6 +1,6 @@
 import { isUtf8 } from 'node:buffer';
 import { readFileSync } from 'node:fs';
-import { isIPv6 } from 'node:net';
+import { isIP, isIPv6 } from 'node:net';
 import { z } from 'zod';
 import { type Callers, checkedToken, createCallers } from './callers.ts';
 import { createKeyRing, type KeyRing } from './seal.ts';
@@ -118,6 +118,17 @@ export const flag = (byDefault: boolean): z.ZodType<boolean> =>
 export const logLevel = () =>
   z.enum(['debug', 'info', 'warn', 'error'], 'must be debug, info, warn or error').default('info');
 
+/** Where to listen: a name, an IPv4 address or an IPv6 address, which may stand in brackets and loses them. */
+export const host = (byDefault: string) =>
+  z
+    .string()
+    .transform((value) => value.replace(/^\[(.+)\]$/, '$1'))
+    .refine((value) => isIP(value) !== 0 || /^[\w.-]+$/.test(value), 'must be a name or an address, without a port')
+    .prefault(byDefault);
+
+/** As a host stands before a port. */
+export const inBrackets = (host: string): string => (isIPv6(host) ? `[${host}]` : host);
+
 /** Never empty: what is empty is absent. */
 export const text = (): z.ZodType<string> => z.string();
 
@@ -182,7 +193,7 @@ export const parsedBy = <T>(read: (value: string) => T) =>
 
 /** Whether a host, host:port or URL is on this machine, so that nothing need encrypt the way to it (R33). */
 export function isLoopback(address: string): boolean {
-  const place = isIPv6(address) ? `[${address}]` : address;
+  const place = inBrackets(address);
   const host = URL.parse(place.includes('://') ? place : `http://${place}`)?.hostname ?? '';
   return host === 'localhost' || host === '[::1]' || /^127\.\d+\.\d+\.\d+$/.test(host);
 }

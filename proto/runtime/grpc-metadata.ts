@@ -1,7 +1,11 @@
 import { type DescMessage, type DescMethod, fromBinary, type MessageShape, toBinary } from '@bufbuild/protobuf';
-import { Metadata, type MethodDefinition } from '@grpc/grpc-js';
+import { logVerbosity, Metadata, type MethodDefinition, setLogVerbosity } from '@grpc/grpc-js';
 
 // What Connect and grpc-js have different words for, on both sides of a call.
+
+// What grpc-js logs by itself quotes what a caller sent, tokens too (R34). Of a call its error tells; GRPC_VERBOSITY and GRPC_TRACE
+// turn nothing on again.
+setLogVerbosity(logVerbosity.NONE);
 
 export type Message = MessageShape<DescMessage>;
 

@@ -13,6 +13,7 @@ import { setTrailerStatus } from '@connectrpc/connect/protocol-grpc';
 import * as grpc from '@grpc/grpc-js';
 import { ReflectionService } from '@grpc/reflection';
 import { HealthImplementation } from 'grpc-health-check';
+import { inBrackets } from './config.ts';
 import { definitionOf, type Message, toHeaders, toMetadata } from './grpc-metadata.ts';
 import type { Log } from './log.ts';
 import { asRpcError, GRPC_MESSAGE_LIMITS, rpcError } from './rpc.ts';
@@ -71,7 +72,7 @@ export function createGrpcServer(options: {
   return {
     async start() {
       const bind = promisify<string, grpc.ServerCredentials, number>(server.bindAsync.bind(server));
-      const bound = await bind(`${host}:${port}`, credentialsOf(tls));
+      const bound = await bind(`${inBrackets(host)}:${port}`, credentialsOf(tls));
       setHealth('SERVING');
       log.info('grpc.listening', { host, port: bound });
       return bound;

@@ -1,6 +1,8 @@
+import net, { isIP } from 'node:net';
+import tls from 'node:tls';
 import { promisify } from 'node:util';
 import { zstdCompress, zstdDecompress } from 'node:zlib';
-import kafkajs, { type Kafka, type SASLOptions } from 'kafkajs';
+import kafkajs, { type ISocketFactory, type Kafka, type SASLOptions } from 'kafkajs';
 import { z } from 'zod';
 import { flag, integer, parsedBy, type Secret, secret, text } from './config.ts';
 import type { Log } from './log.ts';
@@ -10,13 +12,14 @@ import { readCertificates } from './tls.ts';
 // What publisher and receiver share: configuration, client, the topic, and what an outage looks like from outside.
 
 const DAY_MS = 86_400_000;
+const BRACKETED = /^\[([\da-f:.]+)\](:\d{1,5})$/i;
 
 export const kafkaConfig = z.object({
   /** Some brokers as `host:port,...`; the others are learned from them. */
   KAFKA_BROKERS: text()
     .transform((list) => list.split(',').map((broker) => broker.trim()))
     .refine(
-      (list) => list.every((broker) => /^[^\s:]+:\d{1,5}$|^\[.+\]:\d{1,5}$/.test(broker)),
+      (list) => list.every((broker) => /^[^\s:[\]]+:\d{1,5}$/.test(broker) || BRACKETED.test(broker)),
       'must be host:port,...',
     ),
   KAFKA_TOPIC: z
@@ -88,7 +91,8 @@ export function createClient(config: KafkaConfig, watch: Watch, requestTimeoutMs
   const { KAFKA_SASL_MECHANISM: mechanism, KAFKA_SASL_USERNAME: username = '', KAFKA_SASL_PASSWORD: password } = config;
   return new kafkajs.Kafka({
     clientId: 'wix-payments',
-    brokers: config.KAFKA_BROKERS,
+    brokers: config.KAFKA_BROKERS.map(withoutColons),
+    socketFactory: connect,
     ssl: config.KAFKA_SSL_CA && config.KAFKA_SSL ? { ca: config.KAFKA_SSL_CA } : config.KAFKA_SSL,
     ...(mechanism && { sasl: { mechanism, username, password: (password as Secret).reveal() } as SASLOptions }),
     connectionTimeout: 2_000,
@@ -101,6 +105,20 @@ export function createClient(config: KafkaConfig, watch: Watch, requestTimeoutMs
         watch.trouble(log.error instanceof Error ? log.error : `${log.message} ${log.error ?? ''}`.trim()),
   });
 }
+
+/** kafkajs ends a host at its first colon, so that an IPv6 address goes through it as a name, in the form that Windows has for it. */
+const LITERAL = '.ipv6-literal.net';
+const withoutColons = (broker: string): string =>
+  broker.replace(BRACKETED, (_, address: string, port: string) => address.replaceAll(':', '-') + LITERAL + port);
+
+/** As kafkajs does it by itself, but for those names. */
+const connect: ISocketFactory = ({ host: named, port, ssl, onConnect }) => {
+  const host = named.endsWith(LITERAL) ? named.slice(0, -LITERAL.length).replaceAll('-', ':') : named;
+  const socket = ssl
+    ? tls.connect({ host, port, ...(isIP(host) === 0 && { servername: host }), ...ssl }, onConnect)
+    : net.connect({ host, port }, onConnect);
+  return socket.setKeepAlive(true, 60_000);
+};
 
 /** Batches that the client can read. Of zstd it knows the number only; lz4 and snappy are not in Node. */
 const COMPRESSIONS_READ = ['uncompressed', 'gzip', 'zstd'];

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { flag, milliseconds, port, text, token } from '../../proto/runtime/config.ts';
+import { flag, host, milliseconds, port, text, token } from '../../proto/runtime/config.ts';
 import { demandSafety } from '../../proto/runtime/safe-config.ts';
 import { tlsEntries } from '../../proto/runtime/tls.ts';
 
@@ -7,7 +7,7 @@ import { tlsEntries } from '../../proto/runtime/tls.ts';
 export const engineConfig = z
   .object({
     ENGINE_TOKEN: token(),
-    ENGINE_HOST: text().default('127.0.0.1'),
+    ENGINE_HOST: host('127.0.0.1'),
     ENGINE_PORT: port(50_061),
     ENGINE_DATA: text().default('./.data/engine'),
     ENGINE_PENDING_MS: milliseconds(1_500),

@@ -2,7 +2,7 @@ import { createClient } from '@connectrpc/connect';
 import { PaymentsService } from '../../proto/gen/payments/v1/payments_service_pb.js';
 import { ProcessorService } from '../../proto/gen/processor/v1/processor_pb.js';
 import { createCallers, requireToken, withToken } from '../../proto/runtime/callers.ts';
-import { type Env, parseConfig, secretNames } from '../../proto/runtime/config.ts';
+import { type Env, inBrackets, parseConfig, secretNames } from '../../proto/runtime/config.ts';
 import { createGrpcServer } from '../../proto/runtime/grpc-server.ts';
 import { createGrpcTransport } from '../../proto/runtime/grpc-transport.ts';
 import { runMain, type Service } from '../../proto/runtime/lifecycle.ts';
@@ -65,7 +65,7 @@ function createEngineService(env: Env): Service {
       engine.start();
       const listening = await server.start();
       process.stdout.write(
-        `The simulated engine listens on ${config.ENGINE_HOST}:${listening}; its books are in ${config.ENGINE_DATA}\n`,
+        `The simulated engine listens on ${inBrackets(config.ENGINE_HOST)}:${listening}; its books are in ${config.ENGINE_DATA}\n`,
       );
     },
     stop: async () => {

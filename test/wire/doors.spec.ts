@@ -1,8 +1,11 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { connect } from 'node:http2';
 import { Code, ConnectError, createClient } from '@connectrpc/connect';
 import { PaymentsService } from '../../proto/gen/payments/v1/payments_service_pb.js';
 import { actAs, callerKey, createCallers, type Role, requireToken, withToken } from '../../proto/runtime/callers.ts';
 import { Secret } from '../../proto/runtime/config.ts';
+import { createGrpcServer } from '../../proto/runtime/grpc-server.ts';
 import { errorInfo, logCalls } from '../../proto/runtime/rpc.ts';
 import { quietLog } from '../support/log.ts';
 import { carriers, type Routes } from './carriers.ts';
@@ -76,6 +79,34 @@ for (const carrier of carriers) {
     });
   });
 }
+
+describe('R34 the log of grpc-js', () => {
+  it('prints no token that bytes of no header follow', async () => {
+    const bearer = `Bearer ${secretOf('desk')}`;
+    const interceptors = [requireToken(callers, allowed, quietLog())];
+    const server = createGrpcServer({ host: '127.0.0.1', port: 0, routes: whoCalls, interceptors, log: quietLog() });
+    const session = connect(`http://127.0.0.1:${await server.start()}`);
+    const printed: string[] = [];
+    const write = process.stderr.write;
+    process.stderr.write = (text) => printed.push(String(text)) > 0;
+    try {
+      const call = session.request({
+        ':method': 'POST',
+        ':path': '/payments.v1.PaymentsService/GetTransaction',
+        'content-type': 'application/grpc',
+        authorization: `${bearer}\u00e9`,
+      });
+      call.end(Buffer.alloc(5));
+      const [headers] = await once(call, 'response');
+      assert.equal(headers['grpc-status'], String(Code.Unauthenticated));
+    } finally {
+      process.stderr.write = write;
+      session.destroy();
+      await server.stop(0);
+    }
+    assert.deepEqual(printed, []);
+  });
+});
 
 describe('R33 within one process', () => {
   it('every call is the one caller that was named', async () => {
