@@ -43,7 +43,7 @@ describe('the connector as a program', function () {
     let engine = await startEngine(engineData);
     const env = { ...stage.env, DATA_DIR: dataDir, PROCESSOR_URL: engine.url };
     let connector = await startConnector(env);
-    const shoppers = createShoppers(stage.wix, await connectMerchant(stage.wix, connector.url));
+    const shoppers = createShoppers(stage.wix, [await connectMerchant(stage.wix, connector.url)]);
 
     const shopping = shoppers.shop({ inFlight: 8, more: (begun) => begun < 80 });
     await whenDone(shoppers, 15);

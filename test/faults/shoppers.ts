@@ -26,12 +26,14 @@ const CARDS = [
   '4000000000000259',
 ];
 
-export function createShoppers(wix: Wix, merchant: Merchant): Shoppers {
+/** They pay the merchants in turn. */
+export function createShoppers(wix: Wix, merchants: readonly Merchant[]): Shoppers {
   const payments: Payment[] = [];
   let begun = 0;
   let done = 0;
 
   async function pay(number: number): Promise<void> {
+    const merchant = merchants[number % merchants.length] as Merchant;
     const authorizeOnly = number % 3 === 1;
     const request = paymentRequest(merchant, { number: CARDS[number % CARDS.length] ?? '', authorizeOnly });
     const payment = await untilAnswered(

@@ -20,6 +20,8 @@ const DOWN_MS = [200, 2_800] as const;
 const PUBLISHER_SLEEPS_MS = 6_000;
 /** Longer than a lease on a delivery. */
 const DELIVERER_SLEEPS_MS = 35_000;
+/** Who are paid in turn. */
+const MERCHANTS = 8;
 /** In which all must be settled when the trouble is over; what a killed relay held is free only when its lease is over. */
 const SETTLE_MS = 120_000;
 
@@ -129,7 +131,8 @@ export async function soakApart(folder: string, seconds: number, inFlight: numbe
   const apart = await startServicesApart(folder, { CORE_DEADLINE_MS: '2000' });
   const { wix, books, databaseUrl, services, engine } = apart;
   try {
-    const shoppers = createShoppers(wix, await apart.connect());
+    // Of one merchant a single relay may hold all that may be held at once.
+    const shoppers = createShoppers(wix, await Promise.all(Array.from({ length: MERCHANTS }, () => apart.connect())));
     const faults = Object.entries(faultsOf(apart, chance));
     let round: typeof faults = [];
     const end = Date.now() + seconds * 1000;

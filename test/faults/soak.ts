@@ -83,7 +83,7 @@ export async function soak(folder: string, seconds: number, inFlight: number, ch
     const engineProcess = await startEngine(books);
     const env = { ...stage.env, DATA_DIR: dataDir, PROCESSOR_URL: engineProcess.url };
     const scene: Scene = { ...stage, env, dataDir, engineProcess, connector: await startConnector(env) };
-    const shoppers = createShoppers(stage.wix, await connectMerchant(stage.wix, scene.connector.url));
+    const shoppers = createShoppers(stage.wix, [await connectMerchant(stage.wix, scene.connector.url)]);
     const faults = Object.entries(faultsOf(scene, chance));
     const counts = new Map(faults.map(([name]) => [name, 0]));
     let round: typeof faults = [];
