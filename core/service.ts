@@ -2,7 +2,7 @@ import { fileURLToPath } from 'node:url';
 import { type ConnectRouter, createClient, type Interceptor, type Transport } from '@connectrpc/connect';
 import { PaymentsService } from '../proto/gen/payments/v1/payments_service_pb.js';
 import { ProcessorService } from '../proto/gen/processor/v1/processor_pb.js';
-import { requireToken } from '../proto/runtime/callers.ts';
+import { createDoor } from '../proto/runtime/callers.ts';
 import { ConfigError } from '../proto/runtime/config.ts';
 import { createDatabase, isOutage, migrate } from '../proto/runtime/database.ts';
 import type { EventPublisher } from '../proto/runtime/event-bus.ts';
@@ -78,10 +78,10 @@ export function createCore(
   const { CORE_HOST: host, CORE_TOKENS: tokens } = config;
   if (tokens?.list.some(({ name, role }) => role !== 'gateway' && (name === 'wix' || name === 'system')))
     throw new ConfigError(['CORE_TOKENS must not name a caller wix or system, the gateway aside: the core keeps both']);
-  const doors = tokens && [...interceptors, requireToken(tokens, ALLOWED, log)];
+  const door = tokens && createDoor(tokens, ALLOWED, log);
   const tls = tlsOf('CORE', config);
-  const grpc = doors && createGrpcServer({ host, port: config.CORE_GRPC_PORT, routes, interceptors: doors, log, tls });
-  const http = doors && createRpcHandler({ routes: routesWithoutCards, interceptors: doors });
+  const grpc = door && createGrpcServer({ host, port: config.CORE_GRPC_PORT, routes, interceptors, door, log, tls });
+  const http = door && createRpcHandler({ routes: routesWithoutCards, interceptors, door });
   let isStopping = false;
   const health = async () => {
     const database = await db.ping();

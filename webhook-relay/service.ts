@@ -1,6 +1,6 @@
 import { fileURLToPath } from 'node:url';
 import { DeliveriesService } from '../proto/gen/relay/v1/deliveries_pb.js';
-import { requireToken } from '../proto/runtime/callers.ts';
+import { createDoor } from '../proto/runtime/callers.ts';
 import { createDatabase, isOutage, migrate } from '../proto/runtime/database.ts';
 import type { EventReceiver } from '../proto/runtime/event-bus.ts';
 import { createAdminServer, type Service } from '../proto/runtime/lifecycle.ts';
@@ -55,7 +55,8 @@ export function createRelay(config: RelayConfig, deps: { log: Log; isReceiving?:
     tokens &&
     createRpcHandler({
       routes: (router) => router.service(DeliveriesService, deliveries),
-      interceptors: [logCalls(log, isOutage), requireToken(tokens, ALLOWED, log)],
+      interceptors: [logCalls(log, isOutage)],
+      door: createDoor(tokens, ALLOWED, log),
     });
   const { RELAY_HOST: host, RELAY_PORT: port } = config;
   const admin = createAdminServer({ host, port, health, log, tls: tlsOf('RELAY', config), fallback: rpc });

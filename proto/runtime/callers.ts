@@ -63,19 +63,17 @@ function sha256(text: string): Buffer {
 /** The caller of a running call: `context.values.get(callerKey)` in a handler. */
 export const callerKey: ContextKey<Caller> = createContextKey<Caller>({ name: 'nobody', role: 'reader' });
 
+/** Who it is that calls a method with this `authorization` header; throws a ConnectError for who may not. */
+export type Door = (method: string, authorization: string | null | undefined) => Caller;
+
 /**
- * Server side: lets a call in whose `authorization: Bearer <token>` belongs to a caller of a role that the method allows.
- * `allowed` has the methods' proto names; a method that is not in it is closed to all. Errors: UNAUTHENTICATED, PERMISSION_DENIED.
+ * Lets a call in whose `authorization: Bearer <token>` belongs to a caller of a role that the method allows. `allowed` has the methods'
+ * proto names; a method that is not in it is closed to all. Errors: UNAUTHENTICATED, PERMISSION_DENIED.
  */
-export function requireToken(
-  callers: Callers,
-  allowed: Readonly<Record<string, readonly Role[]>>,
-  log: Log,
-): Interceptor {
+export function createDoor(callers: Callers, allowed: Readonly<Record<string, readonly Role[]>>, log: Log): Door {
   const refusals = counter('rpc_refusals_total', 'Calls refused at the door.', ['method', 'caller', 'reason']);
-  return (next) => (request) => {
-    const method = request.method.name;
-    const token = /^Bearer (.+)$/.exec(request.header.get('authorization') ?? '')?.[1];
+  return (method, authorization) => {
+    const token = /^Bearer (.+)$/.exec(authorization ?? '')?.[1];
     const caller = token === undefined ? undefined : callers.identify(token);
     const refuse = (code: Code, reason: string, message: string) => {
       refusals.inc({ method, caller: caller?.name ?? '', reason });
@@ -85,9 +83,20 @@ export function requireToken(
     if (!caller) throw refuse(Code.Unauthenticated, 'TOKEN_INVALID', 'a valid bearer token is required');
     if (!allowed[method]?.includes(caller.role))
       throw refuse(Code.PermissionDenied, 'ROLE_NOT_ALLOWED', 'this caller may not call this method');
-    return actAs(caller)(next)(request);
+    return caller;
   };
 }
+
+/** Server side: a door where the call is already there. A carrier that is given the door itself refuses before it reads a message. */
+export function requireToken(...who: Parameters<typeof createDoor>): Interceptor {
+  return enterBy(createDoor(...who));
+}
+
+export const enterBy =
+  (door: Door): Interceptor =>
+  (next) =>
+  (request) =>
+    actAs(door(request.method.name, request.header.get('authorization')))(next)(request);
 
 /** Within one process there is no door: every call is this caller's. */
 export function actAs(caller: Caller): Interceptor {

@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { promisify } from 'node:util';
 import { type DescFile, type DescService, toBinary } from '@bufbuild/protobuf';
 import { FileDescriptorProtoSchema } from '@bufbuild/protobuf/wkt';
-import type { ConnectRouter, HandlerContext, Interceptor, MethodImplSpec } from '@connectrpc/connect';
+import type { ConnectRouter, Interceptor, MethodImplSpec } from '@connectrpc/connect';
 import { Code, ConnectError, createHandlerContext, createServiceImplSpec } from '@connectrpc/connect';
 import {
   createAsyncIterable,
@@ -13,11 +13,15 @@ import { setTrailerStatus } from '@connectrpc/connect/protocol-grpc';
 import * as grpc from '@grpc/grpc-js';
 import { ReflectionService } from '@grpc/reflection';
 import { HealthImplementation } from 'grpc-health-check';
+import { type Door, enterBy } from './callers.ts';
 import { inBrackets } from './config.ts';
 import { definitionOf, type Message, toHeaders, toMetadata } from './grpc-metadata.ts';
 import type { Log } from './log.ts';
 import { asRpcError, GRPC_MESSAGE_LIMITS, rpcError } from './rpc.ts';
 import type { Tls } from './tls.ts';
+
+/** Calls at once of one connection; what is beyond waits with its client. */
+const STREAMS_MAX = 1_000;
 
 type UnarySpec = Extract<MethodImplSpec, { kind: 'unary' }>;
 type StreamSpec = Extract<MethodImplSpec, { kind: 'server_streaming' }>;
@@ -31,6 +35,8 @@ export function createGrpcServer(options: {
   port: number;
   routes: (router: ConnectRouter) => void;
   interceptors?: Interceptor[];
+  /** Who may not enter is answered from the headers, and no message is read; health and reflection are open to all. */
+  door?: Door | undefined;
   log: Log;
   /** With a CA, only clients that show a certificate of it get in. */
   tls?: Tls | undefined;
@@ -40,9 +46,14 @@ export function createGrpcServer(options: {
   /** Accepts no more calls; those that still run after drainMs reach their clients as CANCELLED. */
   stop(drainMs: number): Promise<void>;
 } {
-  const { host, port, interceptors = [], log, tls } = options;
-  const server = new grpc.Server(GRPC_MESSAGE_LIMITS);
+  const { host, port, door, log, tls } = options;
+  const interceptors = [...(options.interceptors ?? []), ...(door ? [enterBy(door)] : [])];
   const services: DescService[] = [];
+  const server = new grpc.Server({
+    ...GRPC_MESSAGE_LIMITS,
+    'grpc.max_concurrent_streams': STREAMS_MAX,
+    ...(door && { interceptors: [refuseAtOnce(door, services)] }),
+  });
   const router = {
     service(service, implementation) {
       services.push(service);
@@ -99,6 +110,25 @@ function descriptorsOf(file: DescFile): Buffer[] {
   return [...file.dependencies.flatMap(descriptorsOf), own];
 }
 
+function refuseAtOnce(door: Door, services: readonly DescService[]): grpc.ServerInterceptor {
+  return ({ path }, call) =>
+    new grpc.ServerInterceptingCall(call, {
+      start: (next) =>
+        next({
+          onReceiveMetadata(metadata, proceed) {
+            const [, service, method = ''] = path.split('/');
+            try {
+              if (services.some(({ typeName }) => typeName === service))
+                door(method, metadata.get('authorization')[0]?.toString());
+            } catch (thrown) {
+              return call.sendStatus(statusOf(thrown));
+            }
+            proceed(metadata);
+          },
+        }),
+    });
+}
+
 type Asked = Message | ConnectError;
 
 /** Of a message that cannot be read grpc-js says that this is the server's fault. */
@@ -126,7 +156,7 @@ function hostUnary(spec: UnarySpec, interceptors: Interceptor[]): grpc.handleUna
       call.sendMetadata(toMetadata(context.responseHeader));
       answer(null, message, toMetadata(context.responseTrailer));
     } catch (thrown) {
-      answer(failureOf(context, thrown));
+      answer(statusOf(thrown, context.responseTrailer));
     } finally {
       context.abort();
     }
@@ -146,7 +176,7 @@ function hostStream(spec: StreamSpec, interceptors: Interceptor[]): grpc.handleS
       }
       call.end(toMetadata(context.responseTrailer));
     } catch (thrown) {
-      call.emit('error', failureOf(context, thrown));
+      call.emit('error', statusOf(thrown, context.responseTrailer));
     } finally {
       context.abort();
     }
@@ -171,9 +201,9 @@ function contextOf({ method }: MethodImplSpec, call: Call) {
   });
 }
 
-function failureOf(context: HandlerContext, thrown: unknown) {
+function statusOf(thrown: unknown, headers = new Headers()) {
   const error = asRpcError(thrown);
-  const trailer = setTrailerStatus(context.responseTrailer, error);
+  const trailer = setTrailerStatus(headers, error);
   // grpc-js writes this one itself, in an encoding of its own.
   trailer.delete('grpc-message');
   return { code: error.code as number, details: error.rawMessage, metadata: toMetadata(trailer) };

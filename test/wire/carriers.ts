@@ -1,5 +1,6 @@
 import { type ConnectRouter, createRouterTransport, type Interceptor, type Transport } from '@connectrpc/connect';
 import { createConnectTransport } from '@connectrpc/connect-node';
+import { type Door, enterBy } from '../../proto/runtime/callers.ts';
 import { createGrpcServer } from '../../proto/runtime/grpc-server.ts';
 import { createGrpcTransport } from '../../proto/runtime/grpc-transport.ts';
 import { createAdminServer } from '../../proto/runtime/lifecycle.ts';
@@ -14,14 +15,14 @@ export interface Carrier {
   name: string;
   open(
     routes: Routes,
-    interceptors?: { client?: Interceptor[]; server?: Interceptor[] },
+    interceptors?: { client?: Interceptor[]; server?: Interceptor[]; door?: Door },
   ): Promise<{ transport: Transport; close(): Promise<void> }>;
 }
 
 const grpc: Carrier = {
   name: 'gRPC on grpc-js',
-  async open(routes, { client = [], server: interceptors = [] } = {}) {
-    const server = createGrpcServer({ host: '127.0.0.1', port: 0, routes, interceptors, log: quietLog() });
+  async open(routes, { client = [], server: interceptors = [], door } = {}) {
+    const server = createGrpcServer({ host: '127.0.0.1', port: 0, routes, interceptors, door, log: quietLog() });
     const port = await server.start();
     const transport = createGrpcTransport({ url: `127.0.0.1:${port}`, interceptors: client, defaultTimeoutMs: 10_000 });
     const close = async () => {
@@ -34,13 +35,13 @@ const grpc: Carrier = {
 
 const http: Carrier = {
   name: 'Connect over HTTP',
-  async open(routes, { client = [], server: interceptors = [] } = {}) {
+  async open(routes, { client = [], server: interceptors = [], door } = {}) {
     const server = createAdminServer({
       host: '127.0.0.1',
       port: 0,
       health: async () => ({ ready: true }),
       log: quietLog(),
-      fallback: createRpcHandler({ routes, interceptors }),
+      fallback: createRpcHandler({ routes, interceptors, door }),
     });
     const port = await server.start();
     const transport = createConnectTransport({
@@ -55,8 +56,8 @@ const http: Carrier = {
 
 const inProcess: Carrier = {
   name: 'one process',
-  async open(routes, { client = [], server: interceptors = [] } = {}) {
-    const router = { ...MESSAGE_LIMITS, interceptors };
+  async open(routes, { client = [], server: interceptors = [], door } = {}) {
+    const router = { ...MESSAGE_LIMITS, interceptors: [...interceptors, ...(door ? [enterBy(door)] : [])] };
     const transport = createRouterTransport(routes, { router, transport: { interceptors: client } });
     return { transport, close: async () => undefined };
   },

@@ -3,7 +3,15 @@ import { once } from 'node:events';
 import { connect } from 'node:http2';
 import { Code, ConnectError, createClient } from '@connectrpc/connect';
 import { PaymentsService } from '../../proto/gen/payments/v1/payments_service_pb.js';
-import { actAs, callerKey, createCallers, type Role, requireToken, withToken } from '../../proto/runtime/callers.ts';
+import {
+  actAs,
+  callerKey,
+  createCallers,
+  createDoor,
+  type Role,
+  requireToken,
+  withToken,
+} from '../../proto/runtime/callers.ts';
 import { Secret } from '../../proto/runtime/config.ts';
 import { createGrpcServer } from '../../proto/runtime/grpc-server.ts';
 import { errorInfo, logCalls } from '../../proto/runtime/rpc.ts';
@@ -36,7 +44,8 @@ for (const carrier of carriers) {
     async function enter(token?: string) {
       const { transport, close } = await carrier.open(whoCalls, {
         client: token === undefined ? [] : [withToken(new Secret(token))],
-        server: [logCalls(log), requireToken(callers, allowed, log)],
+        server: [logCalls(log)],
+        door: createDoor(callers, allowed, log),
       });
       closing.push(close);
       return createClient(PaymentsService, transport);

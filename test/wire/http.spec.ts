@@ -107,10 +107,10 @@ describe('the HTTP port of the core', () => {
 
   it('blames the caller for a message that cannot be read, and logs no error', async () => {
     core.log.lines.splice(0);
-    const authorization = `Bearer ${tokenOf('reader')}`;
     const unreadable = Buffer.from('0a64', 'hex');
     const framed = Buffer.concat([Buffer.from([0, 0, 0, 0, unreadable.length]), unreadable]);
     const send = async (method: string, type: string, body: Buffer) => {
+      const authorization = `Bearer ${tokenOf('gateway')}`;
       const headers = { 'content-type': `application/${type}`, authorization };
       const url = `http://127.0.0.1:${core.httpPort}${SERVICE}/${method}`;
       const response = await fetch(url, { method: 'POST', headers, body: new Uint8Array(body) });
