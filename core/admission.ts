@@ -40,8 +40,13 @@ interface Waiting {
   readonly start: () => void;
 }
 
-/** Lets `places` calls at once into tx 1. `budgetMs`: the time in which a call is answered. */
-export function createAdmission(places: number, budgetMs: number, log: Log): Admission {
+/** Lets `places` calls at once into tx 1. `budgetMs`: the time in which a call is answered. `clock`: milliseconds. */
+export function createAdmission(
+  places: number,
+  budgetMs: number,
+  log: Log,
+  clock = () => performance.now(),
+): Admission {
   const queues: Readonly<Record<Priority, Waiting[]>> = { first: [], new: [] };
   const waitMs = budgetMs * WAIT_SHARE;
   const shed = counter('calls_shed_total', 'Calls refused because there is too much to do.', ['priority']);
@@ -54,11 +59,9 @@ export function createAdmission(places: number, budgetMs: number, log: Log): Adm
   let isAlerted = false;
 
   function refuse(priority: Priority, forAll: boolean) {
-    const now = performance.now();
-    if (now - lastShedAt > CALM_MS) {
-      sheddingSince = now;
-      isAlerted = false;
-    }
+    const now = clock();
+    if (now - lastShedAt > LASTING_MS) sheddingSince = now;
+    if (now - lastShedAt > CALM_MS) isAlerted = false;
     lastShedAt = now;
     shed.inc({ priority });
     if (!isAlerted && now - sheddingSince > LASTING_MS) {
@@ -101,7 +104,7 @@ export function createAdmission(places: number, budgetMs: number, log: Log): Adm
   }
 
   function leave(startedAt: number): void {
-    workMs += (performance.now() - startedAt - workMs) / 10;
+    workMs += (clock() - startedAt - workMs) / 10;
     const priority = queues.first.length > 0 ? 'first' : 'new';
     const next = queues[priority].shift();
     waiting.set({ priority }, queues[priority].length);
@@ -126,13 +129,13 @@ export function createAdmission(places: number, budgetMs: number, log: Log): Adm
     async admit(arrival, budget, run) {
       await enter(priorityOf(arrival), arrival.owner, budget);
       if (arrival.kind === 'create') remember(arrival.externalId);
-      const startedAt = performance.now();
+      const startedAt = clock();
       try {
         return await run();
       } finally {
         leave(startedAt);
       }
     },
-    isShedding: () => performance.now() - lastShedAt < LASTING_MS,
+    isShedding: () => clock() - lastShedAt < LASTING_MS,
   };
 }

@@ -107,6 +107,33 @@ describe('R48 what may begin', () => {
     assert.deepEqual(begun, ['first']);
   });
 
+  it('R44 alerts once when it has gone on for five seconds, and again only after a minute of calm', async () => {
+    const log = quietLog();
+    let now = 0;
+    // So short a budget leaves no time to wait.
+    const { come, end } = visitors(createAdmission(1, 40, log, () => now));
+    const alerts = () => log.lines.filter(({ alert }) => alert === 'overloaded').length;
+    const shedEvery = async (ms: number, times: number) => {
+      for (let i = 0; i < times; i++, now += ms) await assert.rejects(come('too much'), isRefused);
+    };
+    const first = come('first');
+    await shedEvery(1_000, 5);
+    assert.equal(alerts(), 0);
+    await shedEvery(1_000, 20);
+    assert.equal(alerts(), 1);
+    now += 59_000;
+    await shedEvery(1_000, 20);
+    assert.equal(alerts(), 1);
+    now += 61_000;
+    await shedEvery(20_000, 10);
+    assert.equal(alerts(), 1, 'now and then is no overload');
+    now += 61_000;
+    await shedEvery(1_000, 20);
+    assert.equal(alerts(), 2);
+    await end('first');
+    await first;
+  });
+
   it('shares places: one alone has three quarters of them, and there is always one for somebody else', () => {
     const owned = new Map<string, number>();
     let taken = 0;
