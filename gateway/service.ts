@@ -1,9 +1,9 @@
-import { createServer } from 'node:http';
+import { createServer, type IncomingMessage } from 'node:http';
+import { boundConnections, peerOf } from '../proto/runtime/bounds.ts';
 import { closeHttp, createAdminServer, listen, type Service } from '../proto/runtime/lifecycle.ts';
 import type { Log } from '../proto/runtime/log.ts';
 import { createApp } from './app.ts';
 import type { GatewayConfig } from './config.ts';
-import { boundConnections } from './connections.ts';
 import { createAskCore, type PaymentsClient } from './core.ts';
 import { createBodyReader } from './read-body.ts';
 import { createThrottle } from './throttle.ts';
@@ -23,9 +23,6 @@ const LIMITS = {
   bodyBytesMax: 64 * 1024 * 1024,
 };
 export type Limits = typeof LIMITS;
-
-/** Connections that wait to be accepted; of one that finds no place the kernel drops bytes, which come again after seconds. */
-const BACKLOG = 4_096;
 
 /** Ports are known once start() has resolved. */
 export interface Gateway extends Service {
@@ -56,7 +53,10 @@ export function createGateway(
   const handle = app.callback();
   const connectionsCheckingInterval = Math.min(1_000, limits.headersTimeout);
   const server = createServer({ ...limits, connectionsCheckingInterval }, handle);
-  boundConnections(server, maxConnections);
+  // Who has begun a request is signed, or is closed with its answer (R7). Wix sends its headers as it connects.
+  const connections = boundConnections(server, maxConnections);
+  for (const event of ['request', 'checkContinue', 'checkExpectation'])
+    server.on(event, ({ socket }: IncomingMessage) => connections.keep(peerOf(socket)));
   // A body that waits for "100 Continue" is asked for only when it is to be read. Node itself would keep who expects anything else.
   server.on('checkContinue', handle);
   server.on('checkExpectation', handle);
@@ -72,7 +72,7 @@ export function createGateway(
     adminPort: 0,
     async start() {
       gateway.adminPort = await admin.start();
-      gateway.port = await listen(server, config.GATEWAY_PORT, config.GATEWAY_HOST, BACKLOG);
+      gateway.port = await listen(server, config.GATEWAY_PORT, config.GATEWAY_HOST);
       log.info('gateway.listening', { port: gateway.port, adminPort: gateway.adminPort });
     },
     async stop(drainMs = config.DRAIN_MS) {

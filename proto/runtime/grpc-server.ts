@@ -1,4 +1,5 @@
 import { once } from 'node:events';
+import { createServer } from 'node:net';
 import { promisify } from 'node:util';
 import { type DescFile, type DescService, toBinary } from '@bufbuild/protobuf';
 import { FileDescriptorProtoSchema } from '@bufbuild/protobuf/wkt';
@@ -9,19 +10,23 @@ import {
   invokeUnaryImplementation,
   transformInvokeImplementation,
 } from '@connectrpc/connect/protocol';
-import { setTrailerStatus } from '@connectrpc/connect/protocol-grpc';
 import * as grpc from '@grpc/grpc-js';
 import { ReflectionService } from '@grpc/reflection';
 import { HealthImplementation } from 'grpc-health-check';
+import { boundConnections } from './bounds.ts';
 import { type Door, enterBy } from './callers.ts';
-import { inBrackets } from './config.ts';
-import { definitionOf, type Message, toHeaders, toMetadata } from './grpc-metadata.ts';
+import { guardCalls, statusOf } from './grpc-door.ts';
+import { definitionOf, type Message, pathOf, toHeaders, toMetadata } from './grpc-metadata.ts';
+import { listen } from './lifecycle.ts';
 import type { Log } from './log.ts';
-import { asRpcError, GRPC_MESSAGE_LIMITS, rpcError } from './rpc.ts';
+import { GRPC_MESSAGE_LIMITS, rpcError } from './rpc.ts';
 import type { Tls } from './tls.ts';
 
+const CONNECTIONS_MAX = 1_000;
 /** Calls at once of one connection; what is beyond waits with its client. */
 const STREAMS_MAX = 1_000;
+/** Of silence, then the other end is asked whether it is still there: one that has gone must not keep its place. */
+const KEEP_ALIVE_MS = 30_000;
 
 type UnarySpec = Extract<MethodImplSpec, { kind: 'unary' }>;
 type StreamSpec = Extract<MethodImplSpec, { kind: 'server_streaming' }>;
@@ -49,15 +54,19 @@ export function createGrpcServer(options: {
   const { host, port, door, log, tls } = options;
   const interceptors = [...(options.interceptors ?? []), ...(door ? [enterBy(door)] : [])];
   const services: DescService[] = [];
+  const names = new Map<string, string>();
+  const listening = createServer({ keepAlive: true, keepAliveInitialDelay: KEEP_ALIVE_MS });
+  const connections = boundConnections(listening, CONNECTIONS_MAX);
   const server = new grpc.Server({
     ...GRPC_MESSAGE_LIMITS,
     'grpc.max_concurrent_streams': STREAMS_MAX,
-    ...(door && { interceptors: [refuseAtOnce(door, services)] }),
+    ...(door && { interceptors: [guardCalls(door, (path) => names.get(path), connections.keep)] }),
   });
   const router = {
     service(service, implementation) {
       services.push(service);
       const { methods } = createServiceImplSpec(service, implementation);
+      for (const { method } of Object.values(methods)) names.set(pathOf(method), method.name);
       const specs = Object.values(methods).filter(({ kind }) => kind === 'unary' || kind === 'server_streaming');
       const host = (spec: MethodImplSpec) =>
         spec.kind === 'unary' ? hostUnary(spec, interceptors) : hostStream(spec as StreamSpec, interceptors);
@@ -82,16 +91,21 @@ export function createGrpcServer(options: {
 
   return {
     async start() {
-      const bind = promisify<string, grpc.ServerCredentials, number>(server.bindAsync.bind(server));
-      const bound = await bind(`${inBrackets(host)}:${port}`, credentialsOf(tls));
+      const { injectConnection } = server.createConnectionInjector(credentialsOf(tls));
+      listening.on('connection', injectConnection);
+      const bound = await listen(listening, port, host);
       setHealth('SERVING');
       log.info('grpc.listening', { host, port: bound });
       return bound;
     },
     async stop(drainMs) {
       setHealth('NOT_SERVING');
-      const timer = setTimeout(() => server.forceShutdown(), drainMs);
-      await promisify(server.tryShutdown.bind(server))();
+      const closed = listening.listening && once(listening.close(), 'close');
+      const timer = setTimeout(() => {
+        server.forceShutdown();
+        connections.closeAll();
+      }, drainMs);
+      await Promise.all([promisify(server.tryShutdown.bind(server))(), closed]);
       clearTimeout(timer);
     },
   };
@@ -108,25 +122,6 @@ function credentialsOf(tls: Tls | undefined): grpc.ServerCredentials {
 function descriptorsOf(file: DescFile): Buffer[] {
   const own = Buffer.from(toBinary(FileDescriptorProtoSchema, file.proto));
   return [...file.dependencies.flatMap(descriptorsOf), own];
-}
-
-function refuseAtOnce(door: Door, services: readonly DescService[]): grpc.ServerInterceptor {
-  return ({ path }, call) =>
-    new grpc.ServerInterceptingCall(call, {
-      start: (next) =>
-        next({
-          onReceiveMetadata(metadata, proceed) {
-            const [, service, method = ''] = path.split('/');
-            try {
-              if (services.some(({ typeName }) => typeName === service))
-                door(method, metadata.get('authorization')[0]?.toString());
-            } catch (thrown) {
-              return call.sendStatus(statusOf(thrown));
-            }
-            proceed(metadata);
-          },
-        }),
-    });
 }
 
 type Asked = Message | ConnectError;
@@ -199,12 +194,4 @@ function contextOf({ method }: MethodImplSpec, call: Call) {
     requestSignal: hungUp.signal,
     requestHeader: toHeaders(call.metadata),
   });
-}
-
-function statusOf(thrown: unknown, headers = new Headers()) {
-  const error = asRpcError(thrown);
-  const trailer = setTrailerStatus(headers, error);
-  // grpc-js writes this one itself, in an encoding of its own.
-  trailer.delete('grpc-message');
-  return { code: error.code as number, details: error.rawMessage, metadata: toMetadata(trailer) };
 }

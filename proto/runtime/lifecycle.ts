@@ -3,6 +3,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import { createServer as createTlsServer } from 'node:https';
 import type { AddressInfo, Server as NetServer } from 'node:net';
 import type { TLSSocket } from 'node:tls';
+import { boundConnections, peerOf } from './bounds.ts';
 import { afterByteOrderMark, ConfigError, type Env } from './config.ts';
 import { createLog, type Log } from './log.ts';
 import { registry } from './metrics.ts';
@@ -12,6 +13,14 @@ import { secureContextOf, type Tls } from './tls.ts';
 
 /** An orderly end takes DRAIN_MS (8 s) and a little; after this it is forced (R38). */
 const FORCE_AFTER_MS = 10_000;
+
+/** Of an admin port. Whoever does not ask, or does not take its answer, is cut off after the time-outs, in milliseconds. */
+const CONNECTIONS_MAX = 1_000;
+const LIMITS = { headersTimeout: 5_000, requestTimeout: 10_000, connectionsCheckingInterval: 1_000 };
+const ANSWER_TAKEN_MS = 10_000;
+
+/** Connections that wait to be accepted; of one that finds no place the kernel drops bytes, which come again after seconds. */
+const BACKLOG = 4_096;
 
 export interface Service {
   start(): Promise<void>;
@@ -40,7 +49,7 @@ export function createAdminServer(options: {
 
   async function answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const send = (code: number, body: string, type = 'application/json') =>
-      void response.writeHead(code, { 'content-type': type }).end(body);
+      void response.setTimeout(ANSWER_TAKEN_MS).writeHead(code, { 'content-type': type }).end(body);
     const path = request.method === 'GET' || request.method === 'HEAD' ? request.url?.split('?')[0] : undefined;
     if (path === '/health/live') return send(200, '{"live":true}');
     if (path === '/metrics') return send(200, await registry.metrics(), registry.contentType);
@@ -61,13 +70,21 @@ export function createAdminServer(options: {
     });
   // Who has no certificate is let in as far as health and metrics.
   const asking = { requestCert: tls?.ca !== undefined, rejectUnauthorized: false };
-  const server = tls ? createTlsServer({ ...secureContextOf(tls), ...asking }, handle) : createServer(handle);
+  const server = tls
+    ? createTlsServer({ ...LIMITS, ...secureContextOf(tls), ...asking }, handle)
+    : createServer(LIMITS, handle);
+  const connections = boundConnections(server, CONNECTIONS_MAX);
+  server.on('request', ({ socket }, response) => {
+    const peer = peerOf(socket);
+    connections.keep(peer);
+    response.once('close', () => connections.release(peer));
+  });
   return { start: () => listen(server, port, host), stop: () => closeHttp(server, 1000) };
 }
 
-/** Resolves with the port that was bound; rejects if it is taken. At most `backlog` connections wait to be accepted (or what the kernel allows). */
-export async function listen(server: NetServer, port: number, host: string, backlog = 511): Promise<number> {
-  await once(server.listen({ port, host, backlog }), 'listening');
+/** Resolves with the port that was bound; rejects if it is taken. */
+export async function listen(server: NetServer, port: number, host: string): Promise<number> {
+  await once(server.listen({ port, host, backlog: BACKLOG }), 'listening');
   return (server.address() as AddressInfo).port;
 }
 

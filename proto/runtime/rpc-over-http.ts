@@ -13,7 +13,8 @@ import {
   type UniversalHandlerFn,
 } from '@connectrpc/connect/protocol';
 import { connectNodeAdapter } from '@connectrpc/connect-node';
-import { actAs, type Caller, type Door, enterBy } from './callers.ts';
+import { createHoldings, type Holding } from './bounds.ts';
+import { callerKey, type Door } from './callers.ts';
 import { MESSAGE_LIMITS } from './rpc.ts';
 
 type NodeHandler = ReturnType<typeof connectNodeAdapter>;
@@ -29,17 +30,17 @@ export function createRpcHandler(options: {
   /** Who may not enter is answered from the headers, and the body is not read. */
   door?: Door | undefined;
 }): NodeHandler {
-  const { door } = options;
+  const guard = options.door ? createGuard(options.door) : (handler: UniversalHandler) => handler;
   // gRPC itself needs HTTP/2; it has a port of its own.
   const handle = connectNodeAdapter({
     ...options,
-    interceptors: [...options.interceptors, ...(door ? [enterAsJudged(door)] : []), blameCallerOfStream],
+    interceptors: [...options.interceptors, refuseStrangers, blameCallerOfStream],
     routes: (router) => {
       options.routes(router);
       router.handlers.splice(
         0,
         router.handlers.length,
-        ...router.handlers.map((handler) => blameCaller(door ? refuseUnread(handler, door) : handler)),
+        ...router.handlers.map((handler) => guard(blameCaller(handler))),
       );
     },
     ...MESSAGE_LIMITS,
@@ -87,43 +88,56 @@ function blameCaller(handler: UniversalHandler): UniversalHandler {
   return Object.assign(handle, handler);
 }
 
-/** What the door said of the headers. */
-const verdictKey = createContextKey<Caller | ConnectError | undefined>(undefined);
+const refusalKey = createContextKey<unknown>(undefined);
 
-const enterAsJudged =
-  (door: Door): Interceptor =>
-  (next) =>
-  (request) => {
-    const verdict = request.contextValues.get(verdictKey);
-    if (verdict instanceof ConnectError) throw verdict;
-    return (verdict ? actAs(verdict) : enterBy(door))(next)(request);
-  };
+/** For calls without a body. */
+const refuseStrangers: Interceptor = (next) => (request) => {
+  const refusal = request.contextValues.get(refusalKey);
+  if (refusal) throw refusal;
+  return next(request);
+};
 
-/** Of who may not enter an empty message is taken in place of the body, so that each protocol refuses in its own words. */
-function refuseUnread(handler: UniversalHandler, door: Door): UniversalHandler {
-  const handle: UniversalHandlerFn = async (request) => {
-    if (request.method !== 'POST') return handler(request);
-    const contextValues = request.contextValues ?? createContextValues();
-    try {
-      contextValues.set(verdictKey, door(handler.method.name, request.header.get('authorization')));
-      return handler({ ...request, contextValues });
-    } catch (thrown) {
-      contextValues.set(verdictKey, ConnectError.from(thrown));
-    }
-    const type = request.header.get('content-type') ?? '';
-    const empty = Buffer.from(type.includes('json') ? '{}' : '');
-    const isFramed = /^application\/(connect\+|grpc)/.test(type);
-    const body = createAsyncIterable([
-      isFramed ? Buffer.concat([Buffer.from([0, 0, 0, 0, empty.length]), empty]) : empty,
-    ]);
-    const header = new Headers(request.header);
-    for (const name of ['content-length', 'content-encoding']) header.delete(name);
-    const response = await handler({ ...request, header, body, contextValues });
-    const answered = new Headers(response.header);
-    answered.set('connection', 'close');
-    return { ...response, header: answered };
+/** Judges by the headers, and bounds what is read; refuses in the words of whichever protocol is asked in (R33). */
+function createGuard(door: Door) {
+  const holdingOf = createHoldings();
+  return (handler: UniversalHandler): UniversalHandler => {
+    const handle: UniversalHandlerFn = async (request) => {
+      const contextValues = createContextValues();
+      let refusal: unknown;
+      let holding: Holding | undefined;
+      try {
+        const caller = door(handler.method.name, request.header.get('authorization'));
+        contextValues.set(callerKey, caller);
+        holding = holdingOf(caller.name);
+      } catch (thrown) {
+        refusal = thrown;
+        contextValues.set(refusalKey, thrown);
+      }
+      // Thrown at the protocol's reader, so that the protocol says it.
+      async function* body(): AsyncGenerator<Uint8Array> {
+        try {
+          if (refusal) throw refusal;
+          for await (const chunk of request.body as AsyncIterable<Uint8Array>) {
+            holding?.take(chunk.length);
+            yield chunk;
+          }
+        } catch (thrown) {
+          refusal = thrown;
+          throw thrown;
+        } finally {
+          holding?.end();
+        }
+      }
+      // By its length alone Connect would take the memory for a body.
+      const header = new Headers(request.header);
+      header.delete('content-length');
+      const response = await handler({ ...request, header, contextValues, body: body() });
+      // What is left of the body stays unread.
+      if (refusal) response.header?.set('connection', 'close');
+      return response;
+    };
+    return Object.assign(handle, handler);
   };
-  return Object.assign(handle, handler);
 }
 
 /** Answers every RPC with one code of the Connect protocol, and reads none. */
