@@ -185,7 +185,10 @@ function methodOf(details: PaymentDetails | undefined): string {
   return method.value.type === WalletType.APPLE_PAY ? 'applePay' : '';
 }
 
-/** Number of the card that pays, where it is known. A wallet's number is the card's own only without a cryptogram; else a device's. */
+/**
+ * Number of the card that pays, where it is known, and long enough for a part of it to be kept (R35). A wallet's number is the card's own
+ * only without a cryptogram; else a device's.
+ */
 function fundingCard(details: PaymentDetails | undefined): string | undefined {
   const method = details?.method;
   const isCard =
@@ -193,7 +196,7 @@ function fundingCard(details: PaymentDetails | undefined): string | undefined {
     method.value.authenticationMethod === AuthenticationMethod.PAN_ONLY &&
     method.value.cryptogram === '';
   const number = method?.case === 'card' ? method.value.number : isCard ? method.value.pan : '';
-  return /^\d{12,19}$/.test(number) ? number : undefined;
+  return /^\d{14,19}$/.test(number) ? number : undefined;
 }
 
 function lastFour(details: PaymentDetails | undefined): string | null {

@@ -66,15 +66,15 @@ export function readOutcome(
   if (!kind?.case) return UNKNOWN;
   const shown = kind.case === 'approved' ? kind.value.cardDetails : undefined;
   const fields = readFields(ownCard(payment, number, shown));
-  const said = read(payment, operation, kind, fields);
+  const said = read(payment, operation, kind, fields, number);
   const { name } = OutcomeSchema.field[kind.case];
   return fields.lost.length > 0 ? { ...said, lost: fields.lost.map((field) => `${name}.${field}`) } : said;
 }
 
-function read(payment: Payment, operation: Operation, kind: Outcome['kind'], fields: Fields): Said {
+function read(payment: Payment, operation: Operation, kind: Outcome['kind'], fields: Fields, number?: string): Said {
   switch (kind.case) {
     case 'approved':
-      return readApproved(payment, operation, kind.value, fields);
+      return readApproved(payment, operation, kind.value, fields, number);
     case 'declined': {
       const { reason, processorReference, processedAt } = kind.value;
       const { errorCode, message } = texts(fields, kind.value);
@@ -129,7 +129,13 @@ function read(payment: Payment, operation: Operation, kind: Outcome['kind'], fie
   }
 }
 
-function readApproved(payment: Payment, operation: Operation, approved: Approved, fields: Fields): Said {
+function readApproved(
+  payment: Payment,
+  operation: Operation,
+  approved: Approved,
+  fields: Fields,
+  number?: string,
+): Said {
   const asked = operation.amount ?? 0n;
   const amount = approved.amount ?? asked;
   return {
@@ -141,7 +147,7 @@ function readApproved(payment: Payment, operation: Operation, approved: Approved
     networkTransactionId: fields.reference('network_transaction_id', approved.networkTransactionId, 100),
     acquirerReference: fields.reference('acquirer_reference', approved.acquirerReference, 200),
     processedAt: fields.time('processed_at', approved.processedAt),
-    card: approved.cardDetails && readCard(approved.cardDetails, fields),
+    card: approved.cardDetails && readCard(approved.cardDetails, fields, number),
     credentialsOnFile: readOnFile(payment, approved, fields),
   };
 }
@@ -166,13 +172,17 @@ function pageOf(url: string): string | undefined {
 
 const PAGE_MAX = 2000;
 
-/** Of the digits no more than the first six and the last four (R35). */
-function readCard({ scheme, bin, lastFour }: CardDetails, fields: Fields): Said['card'] {
+/** Of the digits no more than the first six and the last four, and none where they are nearly all (R35). */
+function readCard({ scheme, bin, lastFour }: CardDetails, fields: Fields, number?: string): Said['card'] {
+  if (number && number.length < CARD_LENGTH_MIN) return undefined;
   if (/^\d{6,8}$/.test(bin) && /^\d{4}$/.test(lastFour))
     return { scheme: fields.text('card_details.scheme', scheme, 50), bin: bin.slice(0, 6), lastFour };
   fields.lose('card_details');
   return undefined;
 }
+
+/** Of shorter numbers first six and last four would leave fewer than four digits to guess. */
+const CARD_LENGTH_MIN = 14;
 
 /** An engine's error code and message, as Wix takes them (Wix contract, 10). */
 export function texts(

@@ -15,8 +15,8 @@ const MONEY = ['authorize', 'capture', 'void', 'refund'] as const;
 type Words = NonNullable<Exclude<MessageInitShape<typeof OutcomeSchema>, Outcome>['kind']>;
 
 /** Reads what was said of an operation of 100 EUR. */
-function read(kind: OperationKind, said: Words): Said {
-  return readOutcome(payment('authorizing'), operation(kind, 'running'), create(OutcomeSchema, { kind: said }));
+function read(kind: OperationKind, said: Words, number?: string): Said {
+  return readOutcome(payment('authorizing'), operation(kind, 'running'), create(OutcomeSchema, { kind: said }), number);
 }
 
 describe('R18 an approval', () => {
@@ -203,6 +203,18 @@ describe('what came with an answer', () => {
       value: { cardDetails: { scheme: 'visa', bin: CARD_IN_FULL, lastFour: '4242' } },
     });
     assert.equal(half.card, undefined);
+  });
+
+  it('R35 is kept of no card number that first six and last four would nearly tell', () => {
+    const digits = { scheme: 'maestro', bin: '639000', lastFour: '0021' };
+    for (const [number, card] of [
+      ['639000000021', undefined],
+      ['6390000000021', undefined],
+      ['63900000000021', digits],
+    ] as const) {
+      const said = read('authorize', { case: 'approved', value: { cardDetails: digits } }, number);
+      assert.deepEqual([said.card, said.lost], [card, undefined]);
+    }
   });
 
   it('is kept of an expiry', () => {

@@ -35,6 +35,14 @@ describe('what is kept of a payment, in the database and in the log', () => {
       assert.doesNotMatch(all, secret);
   });
 
+  it('R35 is not even a part of a short card number, of which first six and last four are nearly all', async () => {
+    for (const number of ['639173820460', '6391738204616']) {
+      const payment = await stage.pay({ number });
+      await stage.settled(payment);
+    }
+    assert.doesNotMatch(await readAll(), /639173/);
+  });
+
   it('R31 is no token by which the buyer could be charged again', async () => {
     const payment = await stage.pay({ wallet: 'googlePay', setup: true });
     const [token = assert.fail()] = /tok_\w+/.exec(payment.answer.text) ?? [];

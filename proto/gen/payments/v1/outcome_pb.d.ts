@@ -359,7 +359,8 @@ export declare type Expired = Message<"payments.v1.Expired"> & {
 export declare const ExpiredSchema: GenMessage<Expired>;
 
 /**
- * Digits of the real (funding) card, not of a device's number.
+ * Digits of the real (funding) card, not of a device's number. Left out of a number of fewer than 14 digits, of which they would be nearly
+ * all.
  *
  * @generated from message payments.v1.CardDetails
  */
