@@ -122,8 +122,8 @@ function createGuard(door: Door) {
             yield chunk;
           }
         } catch (thrown) {
-          refusal = thrown;
-          throw thrown;
+          refusal = thrown instanceof ConnectError ? thrown : new ConnectError('the caller hung up', Code.Canceled);
+          throw refusal;
         } finally {
           holding?.end();
         }

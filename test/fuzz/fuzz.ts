@@ -100,7 +100,11 @@ export async function fuzz(options: {
 /** A busy machine is answered as it is stated, and logged: it is none of the inputs' doing. */
 function isBusy({ err }: Target['lines'][number]): boolean {
   const { code, message } = (err ?? {}) as { code?: Code; message?: string };
-  return code === Code.Unavailable || code === Code.DeadlineExceeded || /connection timeout/.test(message ?? '');
+  return (
+    code === Code.Unavailable ||
+    code === Code.DeadlineExceeded ||
+    /connection timeout|timeout exceeded when trying to connect/.test(message ?? '')
+  );
 }
 
 interface Verdict {

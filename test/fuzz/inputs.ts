@@ -84,7 +84,7 @@ function signed(known: Known): fc.Arbitrary<Input> {
     .map(({ example: { file, operation }, changes, id, isKnown, isOurs }) => {
       const body: JsonObject = structuredClone(sample(file));
       const named = {
-        merchantCredentials: credentials,
+        merchantCredentials: { ...credentials },
         ...(body.wixMerchantId !== undefined && { wixMerchantId: merchantId }),
       };
       if (isOurs && operation !== 'connect') Object.assign(body, named);

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { request } from 'node:https';
 import { tmpdir } from 'node:os';
@@ -12,6 +13,7 @@ import { Secret } from '../../proto/runtime/config.ts';
 import { createGrpcTransport } from '../../proto/runtime/grpc-transport.ts';
 import { connect } from '../gateway/harness.ts';
 import { type Certificate, createAuthority } from '../support/certificates.ts';
+import { eventually } from '../support/eventually.ts';
 import { type LoneCore, payOverGrpc, startCore, startEngine, tokenOf } from './apart.ts';
 
 const run = promisify(execFile);
@@ -103,6 +105,25 @@ describe('the HTTP port of the core', () => {
       }
     assert.deepEqual(core.log.lines, []);
     assert.equal((await post('ListTransactions', '{}')).status, 200);
+  });
+
+  it('logs no error when a caller hangs up within a message', async () => {
+    core.log.lines.splice(0);
+    for (const type of ['connect+json', 'json']) {
+      const { socket, send } = connect(core.httpPort);
+      const more = `Content-Type: application/${type}\r\nAuthorization: Bearer ${tokenOf('reader')}\r\nContent-Length: 9`;
+      send(
+        `POST ${SERVICE}/${type === 'json' ? 'Get' : 'Watch'}Transaction HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\n${more}\r\n\r\n`,
+      );
+      await once(socket, 'data');
+      send('\0');
+      socket.resetAndDestroy();
+    }
+    await eventually(() => assert.ok(core.log.lines.some(({ code }) => code === 'Canceled')));
+    assert.deepEqual(
+      core.log.lines.filter(({ level }) => level === 'error'),
+      [],
+    );
   });
 
   it('blames the caller for a message that cannot be read, and logs no error', async () => {
