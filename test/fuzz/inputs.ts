@@ -95,7 +95,7 @@ function signed(known: Known): fc.Arbitrary<Input> {
         const parts = partsOf(body);
         const target = parts[part % parts.length]!;
         const names = Object.keys(target);
-        const name = how === 'add' ? String(value).slice(0, 50) : names[at % Math.max(1, names.length)];
+        const name = how === 'add' ? nameOf(value) : names[at % Math.max(1, names.length)];
         if (name === undefined) continue;
         if (how === 'delete') delete target[name];
         else
@@ -112,6 +112,9 @@ function signed(known: Known): fc.Arbitrary<Input> {
     perhapsSpoiled(15, fc.constant(body)).map((body) => ({ kind: 'signed', operation, body })),
   );
 }
+
+/** Not of an object: one may say itself what text it is, and wrongly. */
+const nameOf = (value: unknown) => (typeof value === 'object' ? 'added' : String(value).slice(0, 50));
 
 /** A message to a method of the PSP's services, as bytes and as JSON. */
 function messages(
