@@ -22,6 +22,9 @@ const ANSWER_TAKEN_MS = 10_000;
 /** Connections that wait to be accepted; of one that finds no place the kernel drops bytes, which come again after seconds. */
 const BACKLOG = 4_096;
 
+/** For what a library does after an orderly end, such as closing its connections. */
+const LEFT_OVER_MS = 500;
+
 export interface Service {
   start(): Promise<void>;
   /** Ends in order: what is in flight has `drainMs` (its own DRAIN_MS by default). May be called more than once. */
@@ -140,6 +143,8 @@ export function runMain(name: string, start: (env: Env) => Promise<Service>, sec
     }, FORCE_AFTER_MS).unref();
     await (await running)?.stop().catch(fail);
     log.info('service.stopped');
+    // All that is ours is at its end. A library may have left a connection open, such as one to a proxy that does not answer.
+    setTimeout(() => process.exit(), LEFT_OVER_MS).unref();
   }
   process.on('SIGTERM', stop);
   process.on('SIGINT', stop);

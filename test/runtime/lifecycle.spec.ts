@@ -50,13 +50,14 @@ describe('R38 a service process', () => {
   });
 
   it('cuts off what takes longer than the drain time, and exits 0', async () => {
-    const { child, line, exit } = run({ WAIT_MS: '7000', DRAIN_MS: '50' });
+    const { child, line, exit } = run({ WAIT_MS: '7000', DRAIN_MS: '500' });
     const { port } = await line('listening');
     const answer = assert.rejects(get(Number(port), '/'), /socket hang up|ECONNRESET/);
     await line('request');
     child.kill('SIGINT');
-    await answer;
+    await line('service.stopping');
     child.kill('SIGINT');
+    await answer;
     await line('service.stopped');
     assert.deepEqual(await exit, [0, null]);
   });
