@@ -1,4 +1,6 @@
+import { createHash } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
+import type { Socket } from 'node:net';
 import path from 'node:path';
 import pg from 'pg';
 import { ConfigError } from './config.ts';
@@ -14,7 +16,17 @@ export interface Queryable {
 /** Why no payment could be taken now. */
 export type DatabaseProblem = 'unreachable' | 'read-only' | 'schema missing';
 
+export interface Statement {
+  readonly sql: string;
+  readonly values: readonly unknown[];
+}
+
 export interface Database extends Queryable {
+  /**
+   * Runs statements in one tx and one round trip, each with a snapshot of its own: all that it needs is known beforehand. Answers the rows
+   * of the last one. lockTimeoutMs: how long it waits for a row that another tx holds.
+   */
+  batch<Row extends object>(statements: readonly Statement[], options?: { lockTimeoutMs?: number }): Promise<Row[]>;
   /**
    * Runs within one tx: committed when `run` resolves, rolled back when it rejects. The tx is dead once `run` has ended.
    * idleTimeoutMs: the server ends the tx when it hears nothing for so long.
@@ -39,6 +51,8 @@ export interface DatabaseOptions {
   /** Until a connection is free, or made. */
   acquireTimeoutMs?: number;
   lockTimeoutMs?: number;
+  /** Whether the server keeps the plans of statements; false for a pooler between that cannot. */
+  prepare?: boolean;
 }
 
 /** SQLSTATEs that say nothing of the statement: no connection, another state or tx, no room, no lock, shutdown, disk. */
@@ -52,6 +66,11 @@ const outages = new WeakSet<object>();
  */
 export function isOutage(error: unknown): boolean {
   return outages.has(Object(error));
+}
+
+/** Whether the server itself said no, so that nothing of the tx was done: it may go better with fewer rows, or later. */
+export function isRolledBack(error: unknown): boolean {
+  return error instanceof pg.DatabaseError && !/^(08|57P)/.test(error.code ?? '');
 }
 
 /** Whether the database would not take these values: too long, out of range, against a constraint. They would be refused again. */
@@ -100,10 +119,11 @@ function beginWith(schema: string, statementMs: number, lockMs: number, idleMs: 
 /** int8 is bigint, int4 number, timestamptz Date, bytea Buffer. Connects when it is first used. */
 export function createDatabase(options: DatabaseOptions): Database {
   const { url, schema, log, poolSize = 9 } = options;
-  const { statementTimeoutMs = 4000, acquireTimeoutMs = 2000, lockTimeoutMs = 3000 } = options;
+  const { statementTimeoutMs = 4000, acquireTimeoutMs = 2000, lockTimeoutMs = 3000, prepare = true } = options;
   const types = new pg.TypeOverrides();
   types.setTypeParser(pg.types.builtins.INT8, BigInt);
-  const begin = (idleMs = statementTimeoutMs) => beginWith(schema, statementTimeoutMs, lockTimeoutMs, idleMs);
+  const begin = (idleMs = statementTimeoutMs, lockMs = lockTimeoutMs) =>
+    beginWith(schema, statementTimeoutMs, lockMs, idleMs);
   const createPool = (more: pg.PoolConfig): pg.Pool => {
     const pool = new pg.Pool({
       connectionString: url,
@@ -131,18 +151,26 @@ export function createDatabase(options: DatabaseOptions): Database {
     return noteOutage(error);
   };
 
-  /** One statement in a tx of its own, in one round trip. */
+  const ask = (client: pg.PoolClient, sql: string, values: readonly unknown[]) =>
+    client.query({ text: sql, values: [...values], ...(prepare && { name: nameOf(sql) }) });
+
+  /** A tx in one round trip. Answers the rows of its last statement. */
   async function once<Row extends object>(
     from: pg.Pool,
-    sql: string,
-    values: readonly unknown[],
-    isWorthKeeping = (_rows: Row[]) => true,
+    statements: readonly Statement[],
+    options: { isWorthKeeping?: (rows: Row[]) => boolean; lockTimeoutMs?: number } = {},
   ): Promise<Row[]> {
     const client = await from.connect();
     try {
-      const sent = [client.query(begin()), client.query(sql, [...values]), client.query('commit')];
-      const rows = (await Promise.all(sent))[1]?.rows ?? [];
-      client.release(!isWorthKeeping(rows));
+      const answers = await Promise.all(
+        inOneWrite(client, () => [
+          client.query(begin(undefined, options.lockTimeoutMs)),
+          ...statements.map(({ sql, values }) => ask(client, sql, values)),
+          client.query('commit'),
+        ]),
+      );
+      const rows = (answers.at(-2)?.rows ?? []) as Row[];
+      client.release(options.isWorthKeeping?.(rows) === false);
       return rows;
     } catch (error) {
       client.release(isLost(error));
@@ -153,9 +181,9 @@ export function createDatabase(options: DatabaseOptions): Database {
   async function inTx<T>(run: (tx: Queryable) => Promise<T>, options?: { idleTimeoutMs?: number }): Promise<T> {
     const client = await pool.connect().catch(noteOutage);
     let failure: unknown;
-    const ask = async <Row>(sql: string, values: readonly unknown[] = []): Promise<Row[]> => {
+    const note = async (asked: Promise<pg.QueryResult>) => {
       try {
-        return (await client.query(sql, [...values]).catch(noted)).rows;
+        return (await asked.catch(noted)).rows;
       } catch (error) {
         failure = error;
         throw error;
@@ -164,18 +192,18 @@ export function createDatabase(options: DatabaseOptions): Database {
     let hasEnded = false;
     const query: Queryable['query'] = async (sql, values) => {
       if (hasEnded) throw new Error('this tx has ended');
-      return ask(sql, values);
+      return note(ask(client, sql, values ?? []));
     };
     let lost = false;
     try {
       // What follows is sent behind it, and fails with it.
-      ask(begin(options?.idleTimeoutMs)).catch(() => undefined);
+      note(client.query(begin(options?.idleTimeoutMs))).catch(() => undefined);
       const result = await run({ query }).finally(() => {
         hasEnded = true;
       });
       // PostgreSQL would answer such a commit with a rollback, and with no error.
       if (failure) throw new Error('a tx in which a statement failed cannot be committed');
-      await ask('commit');
+      await note(client.query('commit'));
       return result;
     } catch (error) {
       lost = failure !== undefined && isLost(failure);
@@ -189,7 +217,8 @@ export function createDatabase(options: DatabaseOptions): Database {
   async function lookOnce(): Promise<DatabaseProblem | undefined> {
     type Found = { writes: boolean; isThere: boolean };
     // After a fail-over a new connection may lead to a server that writes.
-    const { writes, isThere } = onlyRow(await once<Found>(pings, PING, [], (rows) => onlyRow(rows).writes));
+    const isWorthKeeping = (rows: Found[]) => onlyRow(rows).writes;
+    const { writes, isThere } = onlyRow(await once<Found>(pings, [{ sql: PING, values: [] }], { isWorthKeeping }));
     if (!writes) return 'read-only';
     return isThere ? undefined : 'schema missing';
   }
@@ -210,13 +239,35 @@ export function createDatabase(options: DatabaseOptions): Database {
 
   return {
     query: <Row extends object>(sql: string, values: readonly unknown[] = []) =>
-      once<Row>(pool, sql, values).catch(noted),
+      once<Row>(pool, [{ sql, values }]).catch(noted),
+    batch: <Row extends object>(statements: readonly Statement[], options?: { lockTimeoutMs?: number }) =>
+      once<Row>(pool, statements, options).catch(noted),
     inTx,
     ping,
     close: async () => {
       if (!pool.ended) await Promise.all([pool.end(), pings.end()]);
     },
   };
+}
+
+/** Statements are few and their texts constant: each has the name of its text, so that the server parses and plans it once. */
+const names = new Map<string, string>();
+
+function nameOf(sql: string): string {
+  const name = names.get(sql) ?? createHash('sha256').update(sql).digest('hex').slice(0, 32);
+  names.set(sql, name);
+  return name;
+}
+
+/** All that `send` writes to the server goes in one system call. */
+function inOneWrite<T>(client: pg.PoolClient, send: () => T): T {
+  const { stream } = (client as unknown as { connection: { stream: Socket } }).connection;
+  stream.cork();
+  try {
+    return send();
+  } finally {
+    stream.uncork();
+  }
 }
 
 const isReadOnly = (error: unknown) => hasState(error, '25006');
@@ -309,6 +360,14 @@ async function demandRights(db: Queryable, schema: string): Promise<void> {
     [schema],
   );
   if (closed.length > 0) throw new ConfigError([withoutRights(schema)]);
+}
+
+/** Rows as a parameter for json_to_recordset: amounts as text, since they may pass 2^53; bytes as base64. */
+export function toRecords(rows: readonly object[]): string {
+  return JSON.stringify(rows, (_, value) => {
+    if (typeof value === 'bigint') return String(value);
+    return value instanceof Uint8Array ? Buffer.from(value).toString('base64') : value;
+  });
 }
 
 export function onlyRow<Row>(rows: readonly Row[]): Row {
