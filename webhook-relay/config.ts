@@ -26,6 +26,11 @@ export const relayConfig = z.object({
   WIX_APP_ID: text(),
   WIX_APP_SECRET: secret(),
   WIX_USER_AGENT: text().refine((value) => /^[\w.-]+\/[\w.-]+$/.test(value), 'must look like name/version'),
+  /** Node's own name: the calls of Wix go through the proxy that HTTPS_PROXY and the like name. */
+  NODE_USE_ENV_PROXY: z
+    .string()
+    .optional()
+    .transform((value) => value === '1'),
   /** The answer to Wix's call comes first (R6). */
   EVENT_DELAY_MS: milliseconds(200, { min: 0 }),
   /** Attempts that run at once; those of one merchant are a quarter of them at most (R29). */

@@ -97,13 +97,13 @@ export function createDeliverer(deps: {
     };
 
     if (!(await holdsLease())) return;
-    const { answer: tokenAnswer, token } = await wix.fetchToken(cutOff.signal);
+    const { answer: tokenAnswer, token } = await wix.fetchToken();
     if (isRefused(tokenAnswer) && !tokenRefused)
       log.alert('token_refused', { httpStatus: tokenAnswer.httpStatus, setting: 'WIX_APP_ID, WIX_APP_SECRET' });
     tokenRefused = isRefused(tokenAnswer);
     if (token === undefined) return record(claim, 'token', tokenAnswer, started);
     if (!(await holdsLease())) return;
-    return record(claim, 'event', await wix.submitEvent(token, body, cutOff.signal), started);
+    return record(claim, 'event', await wix.submitEvent(token, body), started);
   }
 
   async function record(claim: Claim, call: 'token' | 'event', answer: Answer, started: number): Promise<void> {
@@ -172,6 +172,7 @@ export function createDeliverer(deps: {
     await Promise.race([settled(), sleep(drainMs, drained.signal)]);
     drained.abort();
     cutOff.abort();
+    await wix.close();
     await settled();
   }
 

@@ -1,3 +1,4 @@
+import { type Dispatcher, EnvHttpProxyAgent, Pool } from 'undici';
 import { bounded } from '../proto/runtime/redact.ts';
 import type { RelayConfig } from './config.ts';
 import { RETRY_AFTER_MS_MAX } from './delivery.ts';
@@ -24,18 +25,28 @@ export interface Answer {
 
 export interface WixClient {
   /** A token for one attempt; Wix forbids to keep it. Undefined if the answer has an error. */
-  fetchToken(signal: AbortSignal): Promise<{ answer: Answer; token: string | undefined }>;
+  fetchToken(): Promise<{ answer: Answer; token: string | undefined }>;
   /** Sends the bytes as they are. */
-  submitEvent(token: string, body: Uint8Array, signal: AbortSignal): Promise<Answer>;
+  submitEvent(token: string, body: Uint8Array): Promise<Answer>;
+  /** Cuts off the calls that run: they reject, as do later ones. */
+  close(): Promise<void>;
 }
 
-type WixConfig = Pick<RelayConfig, 'WIX_API_URL' | 'WIX_APP_ID' | 'WIX_APP_SECRET' | 'WIX_USER_AGENT'>;
+type WixConfig = Pick<
+  RelayConfig,
+  'WIX_API_URL' | 'WIX_APP_ID' | 'WIX_APP_SECRET' | 'WIX_USER_AGENT' | 'RELAY_CONCURRENCY' | 'NODE_USE_ENV_PROXY'
+>;
 
-/** Both calls answer whatever happens, within timeoutMs; they reject only when the signal aborts. */
+/** Both calls answer whatever happens, within timeoutMs; they reject only once it is closed. */
 export function createWixClient(config: WixConfig, timeoutMs: number = CALL_TIMEOUT_MS): WixClient {
-  const base = config.WIX_API_URL.replace(/\/+$/, '');
+  const { origin, pathname } = new URL(config.WIX_API_URL);
+  const base = pathname.replace(/\/+$/, '');
+  // An attempt has one call at a time, so that none waits for a connection. timeoutMs is the limit of the whole, whatever part is slow.
+  const options = { connections: config.RELAY_CONCURRENCY, allowH2: false, headersTimeout: 0, bodyTimeout: 0 };
+  const wix: Dispatcher = config.NODE_USE_ENV_PROXY ? new EnvHttpProxyAgent(options) : new Pool(origin, options);
+  let isClosed = false;
 
-  async function fetchToken(signal: AbortSignal): Promise<{ answer: Answer; token: string | undefined }> {
+  async function fetchToken(): Promise<{ answer: Answer; token: string | undefined }> {
     const secret = config.WIX_APP_SECRET.reveal();
     const request = {
       grant_type: 'client_credentials',
@@ -43,48 +54,64 @@ export function createWixClient(config: WixConfig, timeoutMs: number = CALL_TIME
       client_id: config.WIX_APP_ID,
       client_secret: secret,
     };
-    const { json, ...answer } = await call('/oauth/access', {}, Buffer.from(JSON.stringify(request)), secret, signal);
+    const { json, ...answer } = await call('/oauth/access', {}, JSON.stringify(request), secret);
     const token = tokenIn(json);
     const error = answer.error ?? (token === undefined ? 'no token in the answer' : null);
     // Whatever comes with status 200 may hold a token: its text goes no further.
     return { answer: { ...answer, error, text: answer.httpStatus === 200 ? '' : answer.text }, token };
   }
 
-  async function submitEvent(token: string, body: Uint8Array, signal: AbortSignal): Promise<Answer> {
+  async function submitEvent(token: string, body: Uint8Array): Promise<Answer> {
     const path = '/payments/v1/provider-platform-events';
-    const { json, ...answer } = await call(path, { authorization: token }, body, token, signal);
+    const { json, ...answer } = await call(path, { authorization: token }, Buffer.from(body), token);
     return { ...answer, error: answer.error ?? (takesEvent(json) ? null : 'an answer that does not take the event') };
   }
 
   async function call(
     path: string,
     headers: Record<string, string>,
-    body: Uint8Array,
+    body: string | Buffer,
     secret: string,
-    signal: AbortSignal,
   ): Promise<Answer & { json?: unknown }> {
     let httpStatus: number | null = null;
+    const ended = new AbortController();
+    const timer = setTimeout(() => ended.abort(new DOMException('no answer in time', 'TimeoutError')), timeoutMs);
     try {
-      const response = await fetch(base + path, {
+      const response = await wix.request({
+        origin,
+        path: base + path,
         method: 'POST',
-        headers: { 'content-type': 'application/json', 'user-agent': config.WIX_USER_AGENT, ...headers },
-        body: Buffer.from(body),
-        redirect: 'manual',
-        signal: AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]),
+        headers: {
+          'content-type': 'application/json',
+          'accept-encoding': 'identity',
+          'user-agent': config.WIX_USER_AGENT,
+          ...headers,
+        },
+        body,
+        signal: ended.signal,
       });
-      httpStatus = response.status;
-      const { text: raw, whole } = await readText(response);
-      const json = whole && isJson(response.headers) ? parseJson(raw) : undefined;
+      httpStatus = response.statusCode;
+      const header = (name: string) => String(response.headers[name] ?? '');
+      const { text: raw, whole } = await readText(response.body);
+      const json = whole && isJson(header('content-type')) ? parseJson(raw) : undefined;
       const error = httpStatus !== 200 ? `status ${httpStatus}` : json === undefined ? 'not JSON, or too long' : null;
       const text = bounded(raw.replaceAll(secret, '[redacted]').replaceAll('\0', ''), ANSWER_KEPT_MAX);
-      return { httpStatus, isWhole: true, error, text, retryAfterMs: retryAfter(response.headers), json };
+      const retryAfterMs = retryAfter(header('retry-after'), header('date'));
+      return { httpStatus, isWhole: true, error, text, retryAfterMs, json };
     } catch (error) {
-      if (signal.aborted) throw error;
+      if (isClosed) throw error;
       return { httpStatus, isWhole: false, error: nameOf(error), text: '', retryAfterMs: 0 };
+    } finally {
+      clearTimeout(timer);
     }
   }
 
-  return { fetchToken, submitEvent };
+  async function close(): Promise<void> {
+    isClosed = true;
+    await wix.destroy();
+  }
+
+  return { fetchToken, submitEvent, close };
 }
 
 function tokenIn(json: unknown): string | undefined {
@@ -98,10 +125,10 @@ function takesEvent(json: unknown): boolean {
 }
 
 /** At most 64 KiB; leaving the loop closes the connection. */
-async function readText(response: Response): Promise<{ text: string; whole: boolean }> {
-  const chunks: Uint8Array[] = [];
+async function readText(body: AsyncIterable<Buffer>): Promise<{ text: string; whole: boolean }> {
+  const chunks: Buffer[] = [];
   let size = 0;
-  for await (const chunk of response.body ?? []) {
+  for await (const chunk of body) {
     chunks.push(chunk);
     size += chunk.length;
     if (size > ANSWER_BYTES_MAX) break;
@@ -110,8 +137,8 @@ async function readText(response: Response): Promise<{ text: string; whole: bool
   return { text, whole: size <= ANSWER_BYTES_MAX };
 }
 
-function isJson(headers: Headers): boolean {
-  return headers.get('content-type')?.split(';')[0]?.trim().toLowerCase() === 'application/json';
+function isJson(contentType: string): boolean {
+  return contentType.split(';')[0]?.trim().toLowerCase() === 'application/json';
 }
 
 function parseJson(text: string): unknown {
@@ -123,15 +150,14 @@ function parseJson(text: string): unknown {
 }
 
 /** Seconds, or a date by Wix's own clock. */
-function retryAfter(headers: Headers): number {
-  const value = headers.get('retry-after') ?? '';
-  const ms = /^\d+$/.test(value) ? Number(value) * 1000 : Date.parse(value) - Date.parse(headers.get('date') ?? '');
+function retryAfter(value: string, date: string): number {
+  const ms = /^\d+$/.test(value) ? Number(value) * 1000 : Date.parse(value) - Date.parse(date);
   return ms > 0 ? Math.min(ms, RETRY_AFTER_MS_MAX) : 0;
 }
 
 /** The code or name of what went wrong; a message may quote what was sent. */
 function nameOf(error: unknown): string {
   if (!(error instanceof Error)) return 'unknown error';
-  const { code } = (error.cause ?? {}) as { code?: unknown };
+  const { code } = error as { code?: unknown };
   return typeof code === 'string' ? code : error.name;
 }

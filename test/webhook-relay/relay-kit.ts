@@ -61,6 +61,8 @@ export async function openKit(url: string): Promise<Kit> {
     WIX_APP_ID: 'app-id',
     WIX_APP_SECRET: new Secret(APP_SECRET),
     WIX_USER_AGENT: 'harbor-pay/1.4.0',
+    RELAY_CONCURRENCY: 8,
+    NODE_USE_ENV_PROXY: false,
   };
   const anotherDeliverer = (timeoutMs?: number) =>
     createDeliverer({ db, keys: KEYS, wix: createWixClient(config, timeoutMs), log, concurrency: 8, random: () => 1 });

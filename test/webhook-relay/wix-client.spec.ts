@@ -19,7 +19,6 @@ describe('the calls to Wix', () => {
     headers: Record<string, string>;
     body: { event: { transaction: { wixTransactionId: string; pluginTransactionId: string } } };
   };
-  const { signal } = new AbortController();
   let answer: object;
   let came: { request: IncomingMessage; body: unknown };
   const server = createServer(async (request, response) => {
@@ -32,17 +31,19 @@ describe('the calls to Wix', () => {
   });
   after(() => closeHttp(server, 0));
 
-  const client = () =>
+  const client = (base = url) =>
     createWixClient({
-      WIX_API_URL: url,
+      WIX_API_URL: base,
       WIX_APP_ID: String(tokenRequest.client_id),
       WIX_APP_SECRET: new Secret(String(tokenRequest.client_secret)),
       WIX_USER_AGENT: envelope.headers['User-Agent'] ?? '',
+      RELAY_CONCURRENCY: 1,
+      NODE_USE_ENV_PROXY: false,
     });
 
   it('ask for a token as the example asks, and take it from the example’s answer', async () => {
     answer = sample('oauth.token.response.json');
-    const { token, answer: heard } = await client().fetchToken(signal);
+    const { token, answer: heard } = await client().fetchToken();
     const { method, url: path, headers } = came.request;
     assert.deepEqual(
       [method, path, headers['content-type'], came.body],
@@ -52,12 +53,24 @@ describe('the calls to Wix', () => {
     assert.deepEqual([heard.error, heard.text], [null, '']);
   });
 
+  it('keep the path of WIX_API_URL', async () => {
+    answer = sample('oauth.token.response.json');
+    await client(`${url}/by/way/of/`).fetchToken();
+    assert.equal(came.request.url, '/by/way/of/oauth/access');
+  });
+
+  it('R38 reject once they are cut off, and are no answer of Wix', async () => {
+    const cutOff = client();
+    await cutOff.close();
+    await assert.rejects(cutOff.fetchToken());
+  });
+
   it('submit an event in the example’s envelope, and take the example’s answer as delivered', async () => {
     answer = sample('submit-event.accepted.response.json');
     const { wixTransactionId: externalId, pluginTransactionId: transactionId } = envelope.body.event.transaction;
     const event = newPayment()('TRANSACTION_APPROVED', { externalId, transactionId });
     const token = String(sample('oauth.token.response.json').access_token);
-    const heard = await client().submitEvent(token, renderEvent(event, KEYS), signal);
+    const heard = await client().submitEvent(token, renderEvent(event, KEYS));
     assert.deepEqual([heard.httpStatus, heard.error], [200, null]);
     const { method, url: path, headers } = came.request;
     const { origin, pathname } = new URL(envelope.url);
