@@ -3,18 +3,11 @@ import type { Log } from '../proto/runtime/log.ts';
 import { type Loop, sleep, startLoop } from '../proto/runtime/loop.ts';
 import { counter } from '../proto/runtime/metrics.ts';
 import type { KeyRing } from '../proto/runtime/seal.ts';
+import { startStopwatch } from '../proto/runtime/stopwatch.ts';
 import { afterAttempt, closedBreaker, type Ended, type Outcome, shareOf } from './breaker.ts';
 import { retryDelayMs } from './delivery.ts';
-import { settle } from './settle.ts';
-import {
-  type Claim,
-  claimDue,
-  leaseOutlives,
-  lockPayment,
-  recordAttempt,
-  reopenFinal,
-  retryEverything,
-} from './store.ts';
+import { createRecorder } from './record.ts';
+import { type Claim, claimDue, retryEverything } from './store-attempts.ts';
 import { type Answer, CALL_TIMEOUT_MS, type WixClient } from './wix-client.ts';
 
 // Attempts: claim under a lease, call Wix twice with no tx open, record what became of it.
@@ -45,6 +38,7 @@ export function createDeliverer(deps: {
   random?: () => number;
 }): Deliverer {
   const { db, keys, wix, log, concurrency, random = Math.random } = deps;
+  const recordAttempt = createRecorder({ db, log });
   const attempts = counter('relay_attempts_total', 'Attempts to deliver an event to Wix, by outcome.', ['outcome']);
   /** Attempts, each with its merchant. */
   const running = new Map<Promise<void>, string>();
@@ -56,57 +50,65 @@ export function createDeliverer(deps: {
   let catchingUp: Promise<void> | undefined;
   /** The merchant at which the last claim ended: whose turn is next. */
   let turn = '';
+  /** The last claim found nothing, and nobody had a full share: there is nothing due that has not come since. */
+  let isSated = false;
   let loop: Loop | undefined;
 
   async function runOnce(): Promise<number> {
     const free = breaker.slots - running.size;
     if (free <= 0) return 0;
-    const full = [...Map.groupBy(running.values(), (merchant) => merchant)].flatMap(([merchant, { length }]) =>
-      length < shareOf(breaker.slots) ? [] : [merchant],
-    );
-    const { claims, next } = await claimDue(db, { limit: free, leaseMs: LEASE_MS, after: turn, full });
+    const held = new Map<string, number>();
+    for (const merchant of running.values()) held.set(merchant, (held.get(merchant) ?? 0) + 1);
+    const share = shareOf(breaker.slots);
+    // The lease begins later than this, so that it ends no earlier than it seems to.
+    const age = startStopwatch();
+    const { claims, next } = await claimDue(db, { limit: free, leaseMs: LEASE_MS, after: turn, share, running: held });
     turn = next;
+    isSated = claims.length === 0 && ![...held.values()].some((count) => count >= share);
     for (const claim of claims) {
-      const attempt: Promise<void> = deliver(claim).finally(() => {
+      const attempt: Promise<void> = deliver(claim, age).then((goesOn) => {
         running.delete(attempt);
-        wake();
+        if (goesOn || !isSated) wake();
       });
       running.set(attempt, claim.merchant);
     }
     return claims.length;
   }
 
-  async function deliver(claim: Claim): Promise<void> {
+  /** Whether the payment has an event that goes next. */
+  async function deliver(claim: Claim, age: () => number): Promise<boolean> {
     const { transactionId, eventId } = claim;
     try {
-      await attempt(claim);
+      return await attempt(claim, age);
     } catch (err) {
       if (cutOff.signal.aborted) log.info('delivery.cut_off', { transactionId, eventId });
       else log.error('delivery.failed', { transactionId, eventId, err });
+      return false;
     }
   }
 
-  async function attempt(claim: Claim): Promise<void> {
+  async function attempt(claim: Claim, age: () => number): Promise<boolean> {
     const { transactionId, eventId } = claim;
     const started = performance.now();
     const body = claim.sealedWith === null ? claim.body : keys.unseal(claim.body, eventId);
-    const holdsLease = async () => {
-      const holds = await leaseOutlives(db, claim, CALL_TIMEOUT_MS);
-      if (!holds) log.warn('delivery.lease_lost', { transactionId, eventId });
-      return holds;
+    /** By the clocks of this process, which the database need not be asked for (R27). */
+    const outlivesCall = () => {
+      const outlives = age() + CALL_TIMEOUT_MS < LEASE_MS;
+      if (!outlives) log.warn('delivery.lease_lost', { transactionId, eventId });
+      return outlives;
     };
 
-    if (!(await holdsLease())) return;
+    if (!outlivesCall()) return false;
     const { answer: tokenAnswer, token } = await wix.fetchToken();
     if (isRefused(tokenAnswer) && !tokenRefused)
       log.alert('token_refused', { httpStatus: tokenAnswer.httpStatus, setting: 'WIX_APP_ID, WIX_APP_SECRET' });
     tokenRefused = isRefused(tokenAnswer);
     if (token === undefined) return record(claim, 'token', tokenAnswer, started);
-    if (!(await holdsLease())) return;
+    if (!outlivesCall()) return false;
     return record(claim, 'event', await wix.submitEvent(token, body), started);
   }
 
-  async function record(claim: Claim, call: 'token' | 'event', answer: Answer, started: number): Promise<void> {
+  async function record(claim: Claim, call: 'token' | 'event', answer: Answer, started: number): Promise<boolean> {
     const { transactionId, merchant, eventId, sequence, type } = claim;
     const delivered = call === 'event' && answer.error === null;
     const stuck = claim.stuck || (!delivered && claim.threeDaysOld);
@@ -121,17 +123,8 @@ export function createDeliverer(deps: {
     // What Wix says of a body that carries credentials may repeat them.
     const said = claim.sealedWith === null ? answer.text : '';
 
-    const number = await db.inTx(async (tx) => {
-      const payment = await lockPayment(tx, transactionId);
-      const lost = payment.claim !== claim.claim;
-      const attempt = await recordAttempt(tx, { eventId, ...outcome, answer: said, delivered: delivered && !lost });
-      if (!lost) await settle(tx, log, payment, retryMs);
-      else if (call === 'event' && type === 'TRANSACTION_PENDING') {
-        const reopened = await reopenFinal(tx, transactionId);
-        if (!reopened.claimed) await settle(tx, log, reopened);
-      }
-      return attempt;
-    });
+    const ended = { claim, eventId, delivered, ...outcome, answer: said, wasSent: call === 'event' };
+    const { number, goesOn } = await recordAttempt(ended);
 
     const how = outcomeOf(call, answer);
     attempts.inc({ outcome: how });
@@ -139,6 +132,7 @@ export function createDeliverer(deps: {
     log.info('delivery.attempted', { ...ids, outcome: how, ...outcome });
     if (stuck && !claim.stuck) log.alert('delivery_stuck', ids);
     notice({ transactionId, merchant, outcome: how === 'refused' && isUnwell(answer) ? 'no_answer' : how });
+    return goesOn;
   }
 
   function notice(ended: Ended): void {

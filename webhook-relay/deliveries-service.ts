@@ -29,7 +29,7 @@ import type { KeyRing } from '../proto/runtime/seal.ts';
 import type { DeliveryState } from './delivery.ts';
 import type { Receiver } from './receive.ts';
 import { settle } from './settle.ts';
-import { lockPayment } from './store.ts';
+import { lockPayments, readPayments } from './store.ts';
 import * as store from './store-deliveries.ts';
 
 /** Who may call what (R33): readers look, operators decide. */
@@ -111,11 +111,11 @@ export function deliveriesService(deps: {
     const decision = { action, eventId, ...whoAndWhy(reason, context) };
     const delivery = await db.inTx(async (tx) => {
       const { transactionId, state } = await find(tx, eventId);
-      const payment = await lockPayment(tx, transactionId);
+      const [payment] = await lockPayments(tx, [transactionId]);
       if (!(await store.moveDelivery(tx, eventId, from, to)))
         throw rpcError(Code.FailedPrecondition, 'WRONG_STATE', `the delivery is not ${from.join(' or ')}`, { state });
       await store.insertDecision(tx, decision);
-      if (!payment.claimed) await settle(tx, log, payment);
+      if (!payment?.claimed) await settle(tx, log, await readPayments(tx, [transactionId]));
       return find(tx, eventId);
     });
     announce({ ...decision, transactionId: delivery.transactionId });

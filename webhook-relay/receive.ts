@@ -1,7 +1,7 @@
 import { type DescMessage, fromBinary } from '@bufbuild/protobuf';
 import { z } from 'zod';
 import { type Event, Event_Type, EventSchema } from '../proto/gen/payments/v1/event_pb.js';
-import { type Database, isRefusedData } from '../proto/runtime/database.ts';
+import { type Database, isRefusedData, isRolledBack, type Queryable } from '../proto/runtime/database.ts';
 import { type BusMessage, type EventReceiver, isSigned } from '../proto/runtime/event-bus.ts';
 import type { Log } from '../proto/runtime/log.ts';
 import { counter } from '../proto/runtime/metrics.ts';
@@ -11,20 +11,23 @@ import { settle } from './settle.ts';
 import {
   freeUnrivalled,
   type Held,
+  type Known,
   keepRejected,
-  listDeliveries,
   listUnread,
-  lockPayment,
+  lockPayments,
   type NewDelivery,
-  openPayment,
-  putDelivery,
+  openPayments,
+  type Payment,
+  putDeliveries,
+  readPayments,
 } from './store.ts';
 import { holdsCredentials, renderEvent } from './wix-event.ts';
 
 // From a message to a row: each event becomes one delivery, whose body is rendered here and never again (R28).
 
-/** So many payments of a batch are received at once; they share the database with the attempts. */
-const PAYMENTS_AT_ONCE = 4;
+/** So many payments are received in one tx, and how long it waits for one that is locked; alone, a payment is waited for longer. */
+const PAYMENTS_AT_ONCE = 100;
+const LOCK_MS = 250;
 /** Of messages that are no events of ours: how long one alert stands for all with the same problem, and how many of them are kept. */
 const SPELL_MS = 3_600_000;
 const KEPT_OF_SPELL = 100;
@@ -42,6 +45,14 @@ interface Envelope {
 
 /** With what it came in, so that it can still be held if the database does not take it. */
 type Received = NewDelivery & { readonly envelope: Envelope };
+
+/** A delivery as it is kept, if it is new. */
+interface Taken {
+  readonly delivery: Received;
+  readonly isNew: boolean;
+  /** Another event has its sequence. */
+  readonly conflict: boolean;
+}
 
 const envelopeSchema = z.object({
   key: z.guid(),
@@ -92,55 +103,66 @@ export function createReceiver(deps: { db: Database; keys: KeyRing; log: Log; de
 
   /** `overSkipped`: what an operator gave up conflicts with nothing. */
   async function receiveAll(envelopes: readonly Envelope[], overSkipped = false): Promise<void> {
-    const payments = Map.groupBy(envelopes, ({ transactionId }) => transactionId).entries();
-    await Promise.all(
-      Array.from({ length: PAYMENTS_AT_ONCE }, async () => {
-        for (const [, ofPayment] of payments) await receivePayment(ofPayment.map(readDelivery), overSkipped);
-      }),
-    );
+    const payments = [...Map.groupBy(envelopes, ({ transactionId }) => transactionId).values()];
+    for (let from = 0; from < payments.length; from += PAYMENTS_AT_ONCE) {
+      const some = payments.slice(from, from + PAYMENTS_AT_ONCE);
+      await store(
+        some.map((ofPayment) => ofPayment.map(readDelivery)),
+        overSkipped,
+      );
+    }
   }
 
-  /** What the database does not take as it is, is held as it came, alone: nothing that is signed may stand in the way of all others. */
-  async function receivePayment(deliveries: readonly Received[], overSkipped: boolean): Promise<void> {
+  /**
+   * In one tx, or if the database refuses that, each payment in its own. What the database does not take as it is, is held as it came,
+   * alone: nothing that is signed may stand in the way of all others.
+   */
+  async function store(payments: readonly Received[][], overSkipped: boolean): Promise<void> {
+    const deliveries = payments.flat();
+    const [one] = deliveries;
     try {
-      await store(deliveries, overSkipped);
+      const lockTimeoutMs = payments.length > 1 ? LOCK_MS : undefined;
+      for (const taken of await db.inTx((tx) => write(tx, payments, overSkipped), { lockTimeoutMs })) announce(taken);
     } catch (err) {
-      if (!isRefusedData(err)) throw err;
-      const [one, ...others] = deliveries;
-      if (others.length > 0) for (const each of deliveries) await receivePayment([each], overSkipped);
-      else if (one && one.state !== 'held') await store([held(one.envelope, err)], overSkipped);
+      if (payments.length > 1 && isRolledBack(err)) for (const payment of payments) await store([payment], overSkipped);
+      else if (!isRefusedData(err)) throw err;
+      else if (deliveries.length > 1) for (const each of deliveries) await store([[each]], overSkipped);
+      else if (one && one.state !== 'held') await store([[held(one.envelope, err)]], overSkipped);
       else throw err;
     }
   }
 
-  async function store(deliveries: readonly Received[], overSkipped: boolean): Promise<void> {
-    const { transactionId = '' } = deliveries[0] ?? {};
-    const merchant = deliveries.find((delivery) => delivery.merchant)?.merchant ?? null;
-    await db.inTx(async (tx) => {
-      const payment = await openPayment(tx, transactionId, merchant);
-      const known = await listDeliveries(tx, payment);
-      for (const delivery of deliveries) {
-        const { eventId, sequence, type } = delivery;
-        const conflict = known.some(
-          (other) =>
-            other.sequence === sequence && other.eventId !== eventId && !(overSkipped && other.state === 'skipped'),
-        );
-        // One that Wix never gets has no body to be kept by.
-        const message = delivery.body === null ? delivery.envelope.value : null;
-        const kept = conflict ? { ...delivery, state: 'held' as const, message } : delivery;
-        const isNew = sequence > payment.doneThrough && (await putDelivery(tx, kept, delayMs));
-        log.info(isNew ? 'event.received' : 'event.dropped', {
-          transactionId,
-          eventId,
-          sequence: String(sequence),
-          type,
-        });
-        if (!isNew) continue;
-        known.push(kept);
-        if (conflict) log.alert('event_conflict', { transactionId, eventId, problem: 'two events have one sequence' });
-      }
-      if (!payment.claimed) await settle(tx, log, payment);
+  async function write(tx: Queryable, payments: readonly Received[][], overSkipped: boolean): Promise<Taken[]> {
+    const opened = payments.map((deliveries) => {
+      const merchant = deliveries.find((delivery) => delivery.merchant)?.merchant ?? null;
+      return { transactionId: deliveries[0]!.transactionId, merchant };
     });
+    const known = new Map((await openPayments(tx, opened)).map((payment) => [payment.transactionId, payment]));
+    const taken = payments.flatMap((deliveries) =>
+      compare(known.get(deliveries[0]!.transactionId)!, deliveries, overSkipped),
+    );
+    const fresh = new Map(
+      taken.flatMap(({ delivery, isNew }) => (isNew ? [[delivery.eventId, delivery] as const] : [])),
+    );
+    if (fresh.size === 0) return taken;
+    const put = new Set(await putDeliveries(tx, [...fresh.values()], delayMs));
+    const changed = Map.groupBy(
+      [...fresh.values()].filter(({ eventId }) => put.has(eventId)),
+      ({ transactionId }) => transactionId,
+    );
+    const free = [...changed].flatMap(([transactionId, deliveries]) => {
+      const payment = known.get(transactionId)!;
+      return payment.claimed ? [] : [{ ...payment, deliveries: withFresh(payment.deliveries, deliveries) }];
+    });
+    await settle(tx, log, free);
+    return taken.map((one) => ({ ...one, isNew: one.isNew && put.has(one.delivery.eventId) }));
+  }
+
+  function announce({ delivery, isNew, conflict }: Taken): void {
+    const { transactionId, eventId, sequence, type } = delivery;
+    log.info(isNew ? 'event.received' : 'event.dropped', { transactionId, eventId, sequence: String(sequence), type });
+    if (isNew && conflict)
+      log.alert('event_conflict', { transactionId, eventId, problem: 'two events have one sequence' });
   }
 
   /** What cannot be read is held as it came, and counts as received. */
@@ -178,12 +200,41 @@ export function createReceiver(deps: { db: Database; keys: KeyRing; log: Log; de
   /** It was read, and held beside another event. It goes if that one was given up since; if not, it is held as before. */
   async function freeRival(transactionId: string, eventId: string): Promise<void> {
     await db.inTx(async (tx) => {
-      const payment = await lockPayment(tx, transactionId);
-      if ((await freeUnrivalled(tx, eventId)) && !payment.claimed) await settle(tx, log, payment);
+      const [payment] = await lockPayments(tx, [transactionId]);
+      if ((await freeUnrivalled(tx, eventId)) && !payment?.claimed)
+        await settle(tx, log, await readPayments(tx, [transactionId]));
     });
   }
 
   return { receive, readUnread, readAgain };
+}
+
+/** What is new of the deliveries of a payment, which of them conflict, and how they are kept. */
+function compare(payment: Payment, came: readonly Received[], overSkipped: boolean): Taken[] {
+  let known = payment.deliveries;
+  return came.map((delivery) => {
+    const { eventId, sequence } = delivery;
+    const same = known.find((other) => other.eventId === eventId);
+    const isNew = sequence > payment.doneThrough && (!same || (same.unread && same.sequence === sequence));
+    if (!isNew) return { delivery, isNew, conflict: false };
+    const conflict = known.some(
+      (other) =>
+        other.sequence === sequence && other.eventId !== eventId && !(overSkipped && other.state === 'skipped'),
+    );
+    // One that Wix never gets has no body to be kept by.
+    const message = delivery.body === null ? delivery.envelope.value : null;
+    const kept: Received = conflict ? { ...delivery, state: 'held', message } : delivery;
+    known = withFresh(known, [kept]);
+    return { delivery: kept, isNew, conflict };
+  });
+}
+
+/** By sequence; an event that could not be read gives its place to itself. */
+function withFresh(known: readonly Known[], fresh: readonly Received[]): readonly Known[] {
+  const byEvent = new Map(known.map((delivery) => [delivery.eventId, delivery]));
+  for (const { eventId, sequence, type, state, message } of fresh)
+    byEvent.set(eventId, { eventId, sequence, type, state, unread: message !== null });
+  return [...byEvent.values()].sort((a, b) => Number(a.sequence - b.sequence));
 }
 
 function unread(envelope: Envelope) {

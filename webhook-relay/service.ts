@@ -5,7 +5,7 @@ import { createDatabase, isOutage, migrate } from '../proto/runtime/database.ts'
 import type { EventReceiver } from '../proto/runtime/event-bus.ts';
 import { createAdminServer, type Service } from '../proto/runtime/lifecycle.ts';
 import type { Log } from '../proto/runtime/log.ts';
-import { type Loop, sleep, startLoop } from '../proto/runtime/loop.ts';
+import { type Loop, startLoop } from '../proto/runtime/loop.ts';
 import { logCalls } from '../proto/runtime/rpc.ts';
 import { createRpcHandler } from '../proto/runtime/rpc-over-http.ts';
 import { tlsOf } from '../proto/runtime/tls.ts';
@@ -82,7 +82,7 @@ export function createRelay(config: RelayConfig, deps: { log: Log; isReceiving?:
 
   async function receive(batch: Parameters<EventReceiver>[0]): Promise<void> {
     await receiver.receive(batch);
-    void sleep(delayMs, stopping.signal).then(deliverer.wake);
+    setTimeout(deliverer.wake, delayMs).unref();
   }
 
   async function stop(drainMs = config.DRAIN_MS): Promise<void> {

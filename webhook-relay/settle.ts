@@ -1,19 +1,28 @@
 import type { Queryable } from '../proto/runtime/database.ts';
 import type { Log } from '../proto/runtime/log.ts';
 import { planDeliveries } from './delivery.ts';
-import { listDeliveries, moveDeliveries, type Payment, savePlan } from './store.ts';
+import { moveDeliveries, type Payment, type Planned, savePlans } from './store.ts';
 
 /**
- * Brings a locked payment's rows in line with the order of its events, whatever has just changed, and frees it to be claimed.
- * retryMs: when to try again what was attempted just now, if that is still next.
+ * Brings the rows of locked payments in line with the order of their events, whatever has just changed, and frees them to be claimed.
+ * `deliveries` are theirs as they are after that change. Answers the plans.
  */
-export async function settle(tx: Queryable, log: Log, payment: Payment, retryMs: number | null = null): Promise<void> {
-  const { transactionId } = payment;
-  const plan = planDeliveries(payment, await listDeliveries(tx, payment));
-  if (plan.moves.length > 0) await moveDeliveries(tx, plan.moves);
-  await savePlan(tx, transactionId, plan, retryMs);
-  for (const { eventId, state } of plan.moves) {
-    if (state === 'held') log.alert('event_conflict', { transactionId, eventId, problem: 'a second final event' });
-    else log.info(`delivery.${state}`, { transactionId, eventId });
-  }
+export async function settle(
+  tx: Queryable,
+  log: Log,
+  payments: readonly (Payment & { readonly retryMs?: Planned['retryMs'] })[],
+): Promise<readonly Planned[]> {
+  const plans = payments.map((payment) => {
+    const { transactionId, deliveries, retryMs = null } = payment;
+    return { transactionId, retryMs, ...planDeliveries(payment, deliveries) };
+  });
+  const moves = plans.flatMap((plan) => plan.moves);
+  await Promise.all([moves.length > 0 && moveDeliveries(tx, moves), plans.length > 0 && savePlans(tx, plans)]);
+  for (const plan of plans)
+    for (const { eventId, state } of plan.moves) {
+      const ids = { transactionId: plan.transactionId, eventId };
+      if (state === 'held') log.alert('event_conflict', { ...ids, problem: 'a second final event' });
+      else log.info(`delivery.${state}`, ids);
+    }
+  return plans;
 }

@@ -2,7 +2,8 @@ import type { Database } from '../proto/runtime/database.ts';
 import type { Log } from '../proto/runtime/log.ts';
 import { gauge } from '../proto/runtime/metrics.ts';
 import { settle } from './settle.ts';
-import { freeExpiredLease, measure, takeGaps } from './store.ts';
+import { measure, readPayments, takeGaps } from './store.ts';
+import { freeExpiredLeases } from './store-attempts.ts';
 
 // What no attempt and no message would notice.
 
@@ -12,7 +13,7 @@ import { freeExpiredLease, measure, takeGaps } from './store.ts';
  */
 export async function sweep({ db, log }: { db: Database; log: Log }): Promise<number> {
   let freed = 0;
-  while (await freeOne(db, log)) freed++;
+  for (let some = FREED_AT_ONCE; some === FREED_AT_ONCE; freed += some) some = await freeSome(db, log);
   for (const { transactionId, doneThrough } of await takeGaps(db))
     log.alert('event_gap', { transactionId, doneThrough: String(doneThrough) });
   const { open, oldestDueSeconds, paused } = await measure(db);
@@ -24,13 +25,14 @@ export async function sweep({ db, log }: { db: Database; log: Log }): Promise<nu
   return freed;
 }
 
-/** A deliverer died or slept: the payment is planned anew, since more events may have come meanwhile. */
-function freeOne(db: Database, log: Log): Promise<boolean> {
+const FREED_AT_ONCE = 100;
+
+/** A deliverer died or slept: its payments are planned anew, since more events may have come meanwhile. */
+function freeSome(db: Database, log: Log): Promise<number> {
   return db.inTx(async (tx) => {
-    const payment = await freeExpiredLease(tx);
-    if (!payment) return false;
-    log.warn('delivery.lease_expired', { transactionId: payment.transactionId });
-    await settle(tx, log, payment);
-    return true;
+    const freed = await freeExpiredLeases(tx, FREED_AT_ONCE);
+    for (const transactionId of freed) log.warn('delivery.lease_expired', { transactionId });
+    await settle(tx, log, await readPayments(tx, freed));
+    return freed.length;
   });
 }

@@ -29,9 +29,12 @@ export interface Database extends Queryable {
   batch<Row extends object>(statements: readonly Statement[], options?: { lockTimeoutMs?: number }): Promise<Row[]>;
   /**
    * Runs within one tx: committed when `run` resolves, rolled back when it rejects. The tx is dead once `run` has ended.
-   * idleTimeoutMs: the server ends the tx when it hears nothing for so long.
+   * idleTimeoutMs: the server ends the tx when it hears nothing for so long. lockTimeoutMs: how long a statement waits for a row.
    */
-  inTx<T>(run: (tx: Queryable) => Promise<T>, options?: { idleTimeoutMs?: number }): Promise<T>;
+  inTx<T>(
+    run: (tx: Queryable) => Promise<T>,
+    options?: { idleTimeoutMs?: number; lockTimeoutMs?: number | undefined },
+  ): Promise<T>;
   /**
    * Asks whether the schema could be written to now, on the one connection that is kept for it, so that a full pool does not look like a
    * dead database (R45). However many ask, the server is asked once a second. A database that only reads is alerted. Never rejects.
@@ -178,7 +181,10 @@ export function createDatabase(options: DatabaseOptions): Database {
     }
   }
 
-  async function inTx<T>(run: (tx: Queryable) => Promise<T>, options?: { idleTimeoutMs?: number }): Promise<T> {
+  async function inTx<T>(
+    run: (tx: Queryable) => Promise<T>,
+    options?: { idleTimeoutMs?: number; lockTimeoutMs?: number | undefined },
+  ): Promise<T> {
     const client = await pool.connect().catch(noteOutage);
     let failure: unknown;
     const note = async (asked: Promise<pg.QueryResult>) => {
@@ -197,7 +203,7 @@ export function createDatabase(options: DatabaseOptions): Database {
     let lost = false;
     try {
       // What follows is sent behind it, and fails with it.
-      note(client.query(begin(options?.idleTimeoutMs))).catch(() => undefined);
+      note(client.query(begin(options?.idleTimeoutMs, options?.lockTimeoutMs))).catch(() => undefined);
       const result = await run({ query }).finally(() => {
         hasEnded = true;
       });
@@ -364,9 +370,11 @@ async function demandRights(db: Queryable, schema: string): Promise<void> {
 
 /** Rows as a parameter for json_to_recordset: amounts as text, since they may pass 2^53; bytes as base64. */
 export function toRecords(rows: readonly object[]): string {
-  return JSON.stringify(rows, (_, value) => {
+  return JSON.stringify(rows, function (this: Record<string, unknown>, name, value) {
     if (typeof value === 'bigint') return String(value);
-    return value instanceof Uint8Array ? Buffer.from(value).toString('base64') : value;
+    // A Buffer has been made an object by its toJSON() already.
+    const own = this[name];
+    return own instanceof Uint8Array ? Buffer.from(own).toString('base64') : value;
   });
 }
 

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { sweep } from '../../webhook-relay/sweep.ts';
 import { freshDatabase } from '../support/database.ts';
 import { APP_SECRET, type Kit, newPayment, openKit } from './relay-kit.ts';
-import type { Reply, SubmittedEvent } from './scripted-wix.ts';
+import type { SubmittedEvent } from './scripted-wix.ts';
 
 /** A door that is shut until opened. */
 function gate(): { opened: Promise<void>; open(): void } {
@@ -213,33 +213,53 @@ describe('delivering events', () => {
       assert.equal(await sweep(kit), 1);
     };
 
-    it('sends nothing when it wakes before its event call and its lease would not outlive it', async () => {
-      const event = newPayment()('TRANSACTION_PENDING');
-      kit.wix.answerToken(async () => {
-        await kit.db.query(`update transactions set claimed_until = now() + interval '9 seconds'`);
-        return undefined as unknown as Reply;
+    for (const [clock, sleep] of Object.entries({
+      'the steady clock': (ms: number) => {
+        const { now } = performance;
+        performance.now = () => now.call(performance) + ms;
+        return () => Object.assign(performance, { now });
+      },
+      'the wall clock': (ms: number) => {
+        const { now } = Date;
+        Date.now = () => now() + ms;
+        return () => Object.assign(Date, { now });
+      },
+    })) {
+      it(`sends nothing when it wakes before its event call and its lease would not outlive it, by ${clock}`, async () => {
+        const event = newPayment()('TRANSACTION_PENDING');
+        let wakeUp = () => undefined as unknown;
+        kit.wix.answerToken(() => {
+          wakeUp = sleep(20_000);
+          return undefined;
+        });
+        await kit.receive(event);
+        await kit.deliver();
+        wakeUp();
+        assert.equal(kit.wix.tokenRequests.length, 1);
+        assert.equal(kit.wix.events.length, 0);
+        kit.wix.answerToken(() => undefined);
+        await expireLease();
+        await kit.deliver();
+        assert.deepEqual(await kit.states(event), ['1:delivered']);
       });
-      await kit.receive(event);
-      await kit.deliver();
-      assert.equal(kit.wix.tokenRequests.length, 1);
-      assert.equal(kit.wix.events.length, 0);
-      kit.wix.answerToken(() => undefined);
-      await expireLease();
-      await kit.deliver();
-      assert.deepEqual(await kit.states(event), ['1:delivered']);
-    });
 
-    it('asks for no token when it wakes before that call and its lease is lost', async () => {
-      await kit.receive(newPayment()('TRANSACTION_PENDING'));
-      await kit.db.query(`create function relay.lose() returns trigger language plpgsql as
-        $$ begin new.claimed_until := now() - interval '1 second'; return new; end $$`);
-      await kit.db.query(`create trigger lose before update of claimed_until on transactions for each row
-        when (new.claimed_until is not null) execute function relay.lose()`);
-      await kit.deliverer.runOnce();
-      await kit.deliverer.settled();
-      await kit.db.query('drop function relay.lose cascade');
-      assert.equal(kit.wix.tokenRequests.length, 0);
-    });
+      it(`asks for no token when it wakes before that call and its lease would not outlive it, by ${clock}`, async () => {
+        await kit.receive(newPayment()('TRANSACTION_PENDING'));
+        let wakeUp = () => undefined as unknown;
+        const slept = kit.anotherDeliverer(undefined, {
+          ...kit.db,
+          query: async (...statement) => {
+            const rows = await kit.db.query<never>(...statement);
+            wakeUp = sleep(20_000);
+            return rows;
+          },
+        });
+        await slept.runOnce();
+        wakeUp();
+        await slept.settled();
+        assert.equal(kit.wix.tokenRequests.length, 0);
+      });
+    }
 
     it('never wakes: a final event that came meanwhile supersedes what it was sending', async () => {
       const next = newPayment();

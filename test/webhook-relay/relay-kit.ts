@@ -45,8 +45,8 @@ export interface Kit {
   toldOf(event: Pick<Event, 'externalId'>): string[];
   attemptsOf(event: Pick<Event, 'id'>): Promise<AttemptRow[]>;
   alerts(): string[];
-  /** Another deliverer of the same database; timeoutMs is that of each call. */
-  anotherDeliverer(timeoutMs?: number): Deliverer;
+  /** Another deliverer of the same database, or of one around it; timeoutMs is that of each call. */
+  anotherDeliverer(timeoutMs?: number, over?: Database): Deliverer;
   close(): Promise<void>;
 }
 
@@ -64,8 +64,15 @@ export async function openKit(url: string): Promise<Kit> {
     RELAY_CONCURRENCY: 8,
     NODE_USE_ENV_PROXY: false,
   };
-  const anotherDeliverer = (timeoutMs?: number) =>
-    createDeliverer({ db, keys: KEYS, wix: createWixClient(config, timeoutMs), log, concurrency: 8, random: () => 1 });
+  const anotherDeliverer = (timeoutMs?: number, over: Database = db) =>
+    createDeliverer({
+      db: over,
+      keys: KEYS,
+      wix: createWixClient(config, timeoutMs),
+      log,
+      concurrency: 8,
+      random: () => 1,
+    });
   const receiver = createReceiver({ db, keys: KEYS, log, delayMs: 0 });
   const deliverer = anotherDeliverer();
   return {
