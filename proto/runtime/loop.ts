@@ -1,11 +1,11 @@
-import { setTimeout } from 'node:timers/promises';
+import { setTimeout as timeout } from 'node:timers/promises';
 import type { Log } from './log.ts';
 
 // Every loop of the product is runOnce, called again and again.
 
 /** Ends early when the signal aborts; never rejects. */
 export function sleep(ms: number, signal?: AbortSignal): Promise<void> {
-  return setTimeout(ms, undefined, { signal }).catch(() => undefined);
+  return timeout(ms, undefined, { signal }).catch(() => undefined);
 }
 
 export interface Loop {
@@ -25,7 +25,8 @@ export function startLoop(
   { idleMs, log }: { idleMs: number; log: Log },
 ): Loop {
   const stopping = new AbortController();
-  let nap = new AbortController();
+  /** Ends the nap after the present run. */
+  let wake = () => {};
   let failure = '';
 
   const worked = (done: number) => {
@@ -41,18 +42,22 @@ export function startLoop(
 
   async function run(): Promise<void> {
     while (!stopping.signal.aborted) {
-      nap = new AbortController();
+      const { promise: woken, resolve } = Promise.withResolvers<void>();
+      wake = resolve;
       const done = await runOnce(stopping.signal).then(worked, failed);
-      if (done === 0 && !stopping.signal.aborted) await sleep(idleMs, nap.signal);
+      if (done > 0 || stopping.signal.aborted) continue;
+      const timer = setTimeout(resolve, idleMs);
+      await woken;
+      clearTimeout(timer);
     }
   }
 
   const running = run();
   return {
-    wake: () => nap.abort(),
+    wake: () => wake(),
     stop: () => {
       stopping.abort();
-      nap.abort();
+      wake();
       return running;
     },
   };
