@@ -1,4 +1,4 @@
-import type { Database, Queryable } from '../proto/runtime/database.ts';
+import { type Database, isRolledBack, onlyRow, type Queryable } from '../proto/runtime/database.ts';
 import { gather } from '../proto/runtime/gather.ts';
 import type { Log } from '../proto/runtime/log.ts';
 import { settle } from './settle.ts';
@@ -7,7 +7,7 @@ import { type Attempt, type Claim, recordAttempts, reopenFinal } from './store-a
 
 // What became of attempts, those that end at the same time in one tx.
 
-/** How long a tx of several waits for a payment that is locked; alone, a payment is waited for longer. */
+/** How long a payment that is locked holds up others; after that it is waited for alone, and longer. */
 const LOCK_MS = 250;
 
 export interface Ended extends Attempt {
@@ -24,10 +24,20 @@ export interface Recorded {
 }
 
 export function createRecorder({ db, log }: { db: Database; log: Log }): (ended: Ended) => Promise<Recorded> {
-  return gather<Ended, Recorded>({
+  const write = (rows: readonly Ended[], lockTimeoutMs?: number) =>
+    db.inTx((tx) => record(tx, log, rows), { lockTimeoutMs });
+  const recordTogether = gather<Ended, Recorded>({
     keyOf: ({ claim }) => claim.transactionId,
-    write: (rows) => db.inTx((tx) => record(tx, log, rows), { lockTimeoutMs: rows.length > 1 ? LOCK_MS : undefined }),
+    write: (rows) => write(rows, LOCK_MS),
   });
+  return async (ended) => {
+    try {
+      return await recordTogether(ended);
+    } catch (error) {
+      if (!isRolledBack(error)) throw error;
+      return onlyRow(await write([ended]));
+    }
+  };
 }
 
 async function record(tx: Queryable, log: Log, rows: readonly Ended[]): Promise<Recorded[]> {

@@ -96,6 +96,29 @@ describe('merchants that share a relay', () => {
     assert.equal(new Set(probes.slice(3).map(([, merchant]) => merchant)).size, 3);
   });
 
+  it('R29 are given the free places at once: each an equal part, up to its share', async () => {
+    await kit.receive(...eventsOf('a', 9), ...eventsOf('b', 1), ...eventsOf('c', 9));
+    const claimed = async (limit: number, running: [string, number][]) => {
+      const claim = { limit, leaseMs: 30_000, after: '', share: 4, running: new Map(running) };
+      const { claims } = await claimDue(kit.db, claim);
+      return claims
+        .map(({ merchant }) => merchant)
+        .toSorted()
+        .join('');
+    };
+    assert.equal(await claimed(6, []), 'aabcc');
+    assert.equal(
+      await claimed(14, [
+        ['a', 2],
+        ['c', 3],
+      ]),
+      'aac',
+    );
+    assert.equal(await claimed(14, [['a', 4]]), 'cccc');
+    assert.equal(await claimed(14, [['c', 4]]), 'aaaa');
+    assert.equal(await claimed(14, []), 'acc');
+  });
+
   it('R29 opens the breaker on tokens that Wix refuses, whoever was answered before', async () => {
     await kit.receive(...eventsOf('well', 1));
     await kit.deliver();
