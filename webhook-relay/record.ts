@@ -26,13 +26,13 @@ export interface Recorded {
 export function createRecorder({ db, log }: { db: Database; log: Log }): (ended: Ended) => Promise<Recorded> {
   const write = (rows: readonly Ended[], lockTimeoutMs?: number) =>
     db.inTx((tx) => record(tx, log, rows), { lockTimeoutMs });
-  const recordTogether = gather<Ended, Recorded>({
+  const together = gather<Ended, Recorded>({
     keyOf: ({ claim }) => claim.transactionId,
     write: (rows) => write(rows, LOCK_MS),
   });
   return async (ended) => {
     try {
-      return await recordTogether(ended);
+      return await together.write(ended);
     } catch (error) {
       if (!isRolledBack(error)) throw error;
       return onlyRow(await write([ended]));

@@ -16,17 +16,7 @@ export interface Queryable {
 /** Why no payment could be taken now. */
 export type DatabaseProblem = 'unreachable' | 'read-only' | 'schema missing';
 
-export interface Statement {
-  readonly sql: string;
-  readonly values: readonly unknown[];
-}
-
 export interface Database extends Queryable {
-  /**
-   * Runs statements in one tx and one round trip, each with a snapshot of its own: all that it needs is known beforehand. Answers the rows
-   * of the last one. lockTimeoutMs: how long it waits for a row that another tx holds.
-   */
-  batch<Row extends object>(statements: readonly Statement[], options?: { lockTimeoutMs?: number }): Promise<Row[]>;
   /**
    * Runs within one tx: committed when `run` resolves, rolled back when it rejects. The tx is dead once `run` has ended.
    * idleTimeoutMs: the server ends the tx when it hears nothing for so long. lockTimeoutMs: how long a statement waits for a row.
@@ -58,8 +48,8 @@ export interface DatabaseOptions {
   prepare?: boolean;
 }
 
-/** SQLSTATEs that say nothing of the statement: no connection, another state or tx, no room, no lock, shutdown, disk. */
-const PASSING = /^(08|25|40|53|55|57|58)/;
+/** SQLSTATEs that say nothing of the statement: no connection, another session, state or tx, no room, no lock, shutdown, disk. */
+const PASSING = /^(08|25|26|40|53|55|57|58)/;
 
 const outages = new WeakSet<object>();
 
@@ -151,35 +141,36 @@ export function createDatabase(options: DatabaseOptions): Database {
   };
   const pool = createPool({ max: poolSize });
   const pings = createPool({ max: 1, idleTimeoutMillis: 0 });
+  let prepares = prepare;
 
   /** Only an answer of a living server that can write leaves the connection in a state that is worth keeping. */
   const isLost = (error: unknown) => !(error instanceof pg.DatabaseError) || isReadOnly(error);
   /** Some loop meets it at once, however seldom readiness is asked for. */
   const noted = (error: unknown): never => {
     if (isReadOnly(error)) void ping();
+    // A pooler has handed the session on: the statement was prepared in another, or is there by somebody else's hand.
+    if (prepares && (hasState(error, '26000') || hasState(error, '42P05'))) {
+      prepares = false;
+      log.warn('database.cannot_prepare', { schema, setting: 'DATABASE_PREPARE=false' });
+    }
     return noteOutage(error);
   };
 
   const ask = (client: pg.PoolClient, sql: string, values: readonly unknown[]) =>
-    client.query({ text: sql, values: [...values], ...(prepare && { name: nameOf(sql) }) });
+    client.query({ text: sql, values: [...values], ...(prepares && { name: nameOf(sql) }) });
 
-  /** A tx in one round trip. Answers the rows of its last statement. */
+  /** One statement in a tx of its own, in one round trip. */
   async function once<Row extends object>(
     from: pg.Pool,
-    statements: readonly Statement[],
-    options: { isWorthKeeping?: (rows: Row[]) => boolean; lockTimeoutMs?: number } = {},
+    sql: string,
+    values: readonly unknown[],
+    isWorthKeeping = (_rows: Row[]) => true,
   ): Promise<Row[]> {
     const client = await from.connect();
     try {
-      const answers = await Promise.all(
-        inOneWrite(client, () => [
-          client.query(begin(undefined, options.lockTimeoutMs)),
-          ...statements.map(({ sql, values }) => ask(client, sql, values)),
-          client.query('commit'),
-        ]),
-      );
-      const rows = (answers.at(-2)?.rows ?? []) as Row[];
-      client.release(options.isWorthKeeping?.(rows) === false);
+      const sent = () => [client.query(begin()), ask(client, sql, values), client.query('commit')];
+      const rows = ((await Promise.all(inOneWrite(client, sent)))[1]?.rows ?? []) as Row[];
+      client.release(!isWorthKeeping(rows));
       return rows;
     } catch (error) {
       client.release(isLost(error));
@@ -229,8 +220,7 @@ export function createDatabase(options: DatabaseOptions): Database {
   async function lookOnce(): Promise<DatabaseProblem | undefined> {
     type Found = { writes: boolean; isThere: boolean };
     // After a fail-over a new connection may lead to a server that writes.
-    const isWorthKeeping = (rows: Found[]) => onlyRow(rows).writes;
-    const { writes, isThere } = onlyRow(await once<Found>(pings, [{ sql: PING, values: [] }], { isWorthKeeping }));
+    const { writes, isThere } = onlyRow(await once<Found>(pings, PING, [], (rows) => onlyRow(rows).writes));
     if (!writes) return 'read-only';
     return isThere ? undefined : 'schema missing';
   }
@@ -251,9 +241,7 @@ export function createDatabase(options: DatabaseOptions): Database {
 
   return {
     query: <Row extends object>(sql: string, values: readonly unknown[] = []) =>
-      once<Row>(pool, [{ sql, values }]).catch(noted),
-    batch: <Row extends object>(statements: readonly Statement[], options?: { lockTimeoutMs?: number }) =>
-      once<Row>(pool, statements, options).catch(noted),
+      once<Row>(pool, sql, values).catch(noted),
     inTx,
     ping,
     close: async () => {

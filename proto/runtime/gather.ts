@@ -11,7 +11,7 @@ export interface GatherOptions<Row, Result> {
    * not wait for each other in a circle.
    */
   write(rows: readonly Row[]): Promise<readonly Result[]>;
-  /** Rows of one statement. */
+  /** Rows of one statement at most. */
   rowsMax?: number;
   /** Statements at once, each on a connection of its own. */
   lanes?: number;
@@ -30,12 +30,24 @@ interface Waiting<Row, Result> {
   readonly reject: (error: unknown) => void;
 }
 
-/**
- * Answers a function that writes a row, and resolves when it is committed. If the server refuses a statement, its rows are written one by
- * one: no row fails for the sake of another. If the connection is lost, it is not known what was committed, and all its rows reject.
- */
-export function gather<Row, Result>(options: GatherOptions<Row, Result>): (row: Row) => Promise<Result> {
+/** A statement that takes longer keeps its callers waiting: the next ones have fewer rows. */
+const LONG_MS = 500;
+/** Rows of the first statements. */
+const ROWS_AT_FIRST = 8;
+
+export interface Gatherer<Row, Result> {
+  /**
+   * Resolves when the row is committed. If the server refuses a statement, its rows are written one by one: no row fails for the sake of
+   * another. If the connection is lost, it is not known what was committed, and all its rows reject.
+   */
+  write(row: Row): Promise<Result>;
+  /** How many rows can be written at once, as the database is now. */
+  room(): number;
+}
+
+export function gather<Row, Result>(options: GatherOptions<Row, Result>): Gatherer<Row, Result> {
   const { keyOf, write, rowsMax = 64, lanes = 2, waitingMax = 2_000 } = options;
+  let rowsNow = Math.min(ROWS_AT_FIRST, rowsMax);
   let waiting: Waiting<Row, Result>[] = [];
   const keysInFlight = new Set<string>();
   let inFlight = 0;
@@ -44,7 +56,7 @@ export function gather<Row, Result>(options: GatherOptions<Row, Result>): (row: 
     const batch: Waiting<Row, Result>[] = [];
     const left: Waiting<Row, Result>[] = [];
     for (const one of waiting) {
-      if (batch.length === rowsMax || keysInFlight.has(one.key)) left.push(one);
+      if (batch.length === rowsNow || keysInFlight.has(one.key)) left.push(one);
       else {
         keysInFlight.add(one.key);
         batch.push(one);
@@ -68,23 +80,34 @@ export function gather<Row, Result>(options: GatherOptions<Row, Result>): (row: 
     }
   }
 
+  function learn(rows: number, ms: number): void {
+    if (ms > LONG_MS) rowsNow = Math.max(1, Math.floor(Math.min(rows, rowsNow) / 2));
+    else if (rows === rowsNow && ms < LONG_MS / 2) rowsNow = Math.min(rowsMax, 2 * rowsNow);
+  }
+
   async function writeBatch(batch: readonly Waiting<Row, Result>[]): Promise<void> {
+    const startedAt = performance.now();
     try {
       const results = await write(batch.map(({ row }) => row));
+      learn(batch.length, performance.now() - startedAt);
       for (const [i, { resolve }] of batch.entries()) resolve(results[i] as Result);
     } catch (error) {
+      learn(batch.length, performance.now() - startedAt);
       if (batch.length > 1 && isRolledBack(error)) for (const one of batch) await writeBatch([one]);
       else for (const { reject } of batch) reject(error);
     }
   }
 
-  return (row) =>
-    new Promise((resolve, reject) => {
-      if (waiting.length >= waitingMax) {
-        reject(new TooManyWaiting('too many rows wait to be written'));
-        return;
-      }
-      waiting.push({ row, key: keyOf(row), resolve, reject });
-      start();
-    });
+  return {
+    write: (row) =>
+      new Promise((resolve, reject) => {
+        if (waiting.length >= waitingMax) {
+          reject(new TooManyWaiting('too many rows wait to be written'));
+          return;
+        }
+        waiting.push({ row, key: keyOf(row), resolve, reject });
+        start();
+      }),
+    room: () => lanes * rowsNow,
+  };
 }

@@ -53,11 +53,12 @@ export async function startPostgresProxy(target: string): Promise<PostgresProxy>
     const born = nights;
     const isLost = () => born !== nights;
     const tx: string[] = [];
+    const prepared = new Map<string, string>();
     // Several statements may be on their way: each one's answer ends with a ReadyForQuery.
     const answers: (Hold | undefined)[] = [];
 
     eachMessage(client, 'startup', async (message) => {
-      const sql = statementIn(message);
+      const sql = statementIn(message, prepared);
       if (sql !== undefined) {
         if (sql.startsWith('begin') || ENDS.includes(tx.at(-1) ?? '')) tx.length = 0;
         tx.push(sql);
@@ -124,6 +125,7 @@ const ENDS = ['commit', 'rollback'];
 const READY_FOR_QUERY = 'Z'.charCodeAt(0);
 const QUERY = 'Q'.charCodeAt(0);
 const PARSE = 'P'.charCodeAt(0);
+const BIND = 'B'.charCodeAt(0);
 
 /**
  * Every message of the PostgreSQL protocol, one after the other: a byte for its type, save in a client's first, length, content.
@@ -151,10 +153,12 @@ function eachMessage(
   return () => handled;
 }
 
-/** The SQL of a simple query, or of one that is prepared; undefined in any other message. */
-function statementIn(message: Buffer): string | undefined {
+/** The SQL of a simple query, or of one that is executed now; undefined in any other message. */
+function statementIn(message: Buffer, prepared: Map<string, string>): string | undefined {
   if (message[0] === QUERY) return message.toString('utf8', 5, message.length - 1);
-  if (message[0] !== PARSE) return undefined;
-  const from = message.indexOf(0, 5) + 1;
-  return message.toString('utf8', from, message.indexOf(0, from));
+  const textAt = (from: number) => message.toString('utf8', from, message.indexOf(0, from));
+  const first = textAt(5);
+  const second = () => textAt(5 + Buffer.byteLength(first) + 1);
+  if (message[0] === PARSE) prepared.set(first, second());
+  return message[0] === BIND ? prepared.get(second()) : undefined;
 }

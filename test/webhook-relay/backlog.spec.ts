@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
+import type pg from 'pg';
 import { measure } from '../../webhook-relay/store.ts';
 import { claimDue } from '../../webhook-relay/store-attempts.ts';
-import { freshDatabase } from '../support/database.ts';
+import { asDatabase, freshDatabase } from '../support/database.ts';
 import { type Kit, openKit } from './relay-kit.ts';
 
 describe('a backlog', function () {
@@ -9,16 +10,21 @@ describe('a backlog', function () {
   const COUNT = 40_000;
   let kit: Kit;
   before(async () => {
-    kit = await openKit(await freshDatabase());
-    await kit.db.query(
-      `with opened as (
+    const url = await freshDatabase();
+    kit = await openKit(url);
+    // Longer than a statement of the relay may take.
+    const fill = (client: pg.Client) =>
+      client.query(
+        `set search_path = relay;
+       with opened as (
          insert into transactions (transaction_id, merchant, next_event_id, next_attempt_at)
          select gen_random_uuid(), 'm', gen_random_uuid(), now() - interval '1 minute' from generate_series(1, ${COUNT})
          returning transaction_id, next_event_id)
        insert into deliveries (event_id, transaction_id, sequence, type, state, body, due_at)
-       select next_event_id, transaction_id, 1, 'TRANSACTION_APPROVED', 'waiting', '{}', now() from opened`,
-    );
-    await kit.db.query('analyze deliveries, transactions');
+       select next_event_id, transaction_id, 1, 'TRANSACTION_APPROVED', 'waiting', '{}', now() from opened;
+       analyze deliveries, transactions`,
+      );
+    await asDatabase(url, fill);
   });
   after(() => kit.close());
 
