@@ -29,10 +29,21 @@ const CALM_MS = 60_000;
 const FIRST_GUESS_MS = 20;
 
 export interface Admission {
-  /** Runs tx 1 of a call when it is its turn. Throws UNAVAILABLE (reason OVERLOADED) if that would not come in time. */
-  admit<T>(arrival: Arrival, budget: Budget, run: () => Promise<T>): Promise<T>;
+  /**
+   * Runs tx 1 of a call when it is its turn; `isRepeat`: a create with this id came before. Throws UNAVAILABLE (reason OVERLOADED) if its
+   * turn would not come in time.
+   */
+  admit<T>(arrival: Arrival, budget: Budget, run: (isRepeat: boolean) => Promise<T>): Promise<T>;
   /** Calls have been refused in the last seconds. */
   isShedding(): boolean;
+}
+
+/** Each kind of call has places of its own. */
+export function byKind(admissions: Readonly<Record<Arrival['kind'], Admission>>): Admission {
+  return {
+    admit: (arrival, budget, run) => admissions[arrival.kind].admit(arrival, budget, run),
+    isShedding: () => Object.values(admissions).some((admission) => admission.isShedding()),
+  };
 }
 
 interface Waiting {
@@ -40,9 +51,9 @@ interface Waiting {
   readonly start: () => void;
 }
 
-/** Lets `places` calls at once into tx 1. `budgetMs`: the time in which a call is answered. `clock`: milliseconds. */
+/** Lets as many calls at once into tx 1 as there are `places` at that time. `budgetMs`: the time in which a call is answered. `clock`: milliseconds. */
 export function createAdmission(
-  places: number,
+  places: () => number,
   budgetMs: number,
   log: Log,
   clock = () => performance.now(),
@@ -73,14 +84,14 @@ export function createAdmission(
 
   function demandRoom(priority: Priority, owner: string): void {
     // What is done in the time that one may wait.
-    const max = Math.min(WAITING_MAX, Math.floor((waitMs * places) / workMs));
+    const max = Math.min(WAITING_MAX, Math.floor((waitMs * places()) / workMs));
     const ahead = priority === 'first' ? queues.first : [...queues.first, ...queues.new];
     const own = ahead.filter((other) => other.owner === owner).length;
     if (!hasShare(own, ahead.length, max)) throw refuse(priority, ahead.length >= max);
   }
 
   async function enter(priority: Priority, owner: string, budget: Budget): Promise<void> {
-    if (busy < places) {
+    if (busy < places()) {
       busy += 1;
       return;
     }
@@ -105,11 +116,15 @@ export function createAdmission(
 
   function leave(startedAt: number): void {
     workMs += (clock() - startedAt - workMs) / 10;
-    const priority = queues.first.length > 0 ? 'first' : 'new';
-    const next = queues[priority].shift();
-    waiting.set({ priority }, queues[priority].length);
-    if (next) next.start();
-    else busy -= 1;
+    busy -= 1;
+    while (busy < places()) {
+      const priority = queues.first.length > 0 ? 'first' : 'new';
+      const next = queues[priority].shift();
+      if (!next) return;
+      waiting.set({ priority }, queues[priority].length);
+      busy += 1;
+      next.start();
+    }
   }
 
   function priorityOf({ kind, externalId }: Arrival): Priority {
@@ -128,10 +143,11 @@ export function createAdmission(
   return {
     async admit(arrival, budget, run) {
       await enter(priorityOf(arrival), arrival.owner, budget);
+      const isRepeat = seen.has(arrival.externalId);
       if (arrival.kind === 'create') remember(arrival.externalId);
       const startedAt = clock();
       try {
-        return await run();
+        return await run(isRepeat);
       } finally {
         leave(startedAt);
       }

@@ -16,6 +16,7 @@ export interface Calls {
    * recorded (R20). A tenth is kept from new payments, for what follows those that were made (R48).
    */
   demandRoom(owner: string, isNewPayment: boolean): void;
+  hasRoom(owner: string, isNewPayment: boolean): boolean;
   /** Runs detached from any caller. Never rejects: an error is logged, the rows say what to ask. */
   run(work: () => Promise<void>, owner?: string): Promise<void>;
   /** Waits for what is in flight, then cuts it off: its rows stay as they are, and reconciliation settles them (R38). */
@@ -33,13 +34,16 @@ export function createCalls(name: string, max: number, log: Log): Calls {
   const end = new AbortController();
   const inFlight = gauge('calls_in_flight', 'Detached work that is running.', ['name']);
   const room = () => max - running.size;
+  const mostFor = (isNewPayment: boolean) => (isNewPayment ? Math.ceil(max * 0.9) : max);
+  const hasRoom = (owner: string, isNewPayment: boolean) =>
+    hasShare(owned.get(owner) ?? 0, running.size, mostFor(isNewPayment));
   return {
     signal: end.signal,
     room,
+    hasRoom,
     demandRoom: (owner, isNewPayment) => {
-      const most = isNewPayment ? Math.ceil(max * 0.9) : max;
-      if (!hasShare(owned.get(owner) ?? 0, running.size, most))
-        throw overloaded('too many processor calls are in flight', running.size >= most);
+      if (!hasRoom(owner, isNewPayment))
+        throw overloaded('too many processor calls are in flight', running.size >= mostFor(isNewPayment));
     },
     run: (work, owner = '') => {
       own(owner, 1);
@@ -66,8 +70,8 @@ export function createCalls(name: string, max: number, log: Log): Calls {
 export interface Budget {
   isOver(): boolean;
   leftMs(): number;
-  /** Too little is left of it to begin something that has to be sent. */
-  isShort(): boolean;
+  /** For how long something that has to be sent may still begin: a quarter is kept to send it. 0: it is too late. */
+  beginMs(): number;
 }
 
 /** The earlier of the core's own budget and the caller's deadline less a second (R4). */
@@ -75,12 +79,16 @@ export function startBudget(ownMs: number, callerMs: number | undefined): Budget
   const wholeMs = Math.min(ownMs, callerMs === undefined ? ownMs : callerMs - 1_000);
   const end = performance.now() + wholeMs;
   const leftMs = () => Math.max(0, Math.ceil(end - performance.now()));
-  return { leftMs, isOver: () => leftMs() === 0, isShort: () => leftMs() <= wholeMs / 4 };
+  return { leftMs, isOver: () => leftMs() === 0, beginMs: () => Math.max(0, Math.ceil(leftMs() - wholeMs / 4)) };
 }
 
 /** R1, R48: no tx 1 of any kind at the end of the budget: a caller who gave up is not charged later, and what is recorded is sent. */
 export function demandTime(budget: Budget): void {
-  if (budget.isShort()) throw rpcError(Code.DeadlineExceeded, 'BUDGET_OVER', 'the time to answer is over');
+  if (budget.beginMs() === 0) throw budgetOver();
+}
+
+export function budgetOver() {
+  return rpcError(Code.DeadlineExceeded, 'BUDGET_OVER', 'the time to answer is over');
 }
 
 /**

@@ -28,6 +28,8 @@ export const coreConfig = z.object({
   DATABASE_URL: databaseUrl(),
   /** Connections in all; one of them is kept for health. */
   DATABASE_POOL_SIZE: integer(10, { min: 2, max: 200 }),
+  /** Whether statements are prepared; not through a pooler that cannot. */
+  DATABASE_PREPARE: flag(true),
   /** Encrypts merchants' credentials at rest (R31). */
   CREDENTIALS_KEY: keyRing(),
   /** Seals credentials on file and signs events; shared with the relay alone (R31, R39). */

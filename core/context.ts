@@ -6,6 +6,9 @@ import type { Admission } from './admission.ts';
 import type { Calls, Turns } from './calls.ts';
 import type { CoreConfig } from './config.ts';
 import type { Silence } from './engine-silence.ts';
+import type { Merchants } from './merchants.ts';
+import type { Learned, Result } from './settle.ts';
+import type { Beginning, Begun } from './store/begin-payments.ts';
 import type { Watchers } from './watch-transaction.ts';
 
 /** What the core's functions need; built once in service.ts. */
@@ -17,6 +20,11 @@ export interface Core {
   /** What may begin. */
   readonly admission: Admission;
   readonly turns: Turns;
+  readonly merchants: Merchants;
+  /** tx 1 of a create, together with others. */
+  readonly beginPayment: (beginning: Beginning) => Promise<Begun>;
+  /** tx 2, together with others. */
+  readonly settle: (learned: Learned) => Promise<Result>;
   readonly engineSilence: Silence;
   /** Calls that a caller waits for. */
   readonly calls: Calls;

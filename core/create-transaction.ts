@@ -13,20 +13,21 @@ import {
 } from '../proto/gen/payments/v1/payments_service_pb.js';
 import { Reason } from '../proto/gen/payments/v1/reason_pb.js';
 import { AuthorizeRequest_StoredCredential as StoredCredential } from '../proto/gen/processor/v1/processor_pb.js';
-import type { Queryable } from '../proto/runtime/database.ts';
+import { TooManyWaiting } from '../proto/runtime/gather.ts';
 import { counter } from '../proto/runtime/metrics.ts';
-import { type Budget, demandTime, readWithin, startBudget } from './calls.ts';
+import { type Budget, budgetOver, demandTime, overloaded, readWithin, startBudget } from './calls.ts';
 import type { Core } from './context.ts';
 import * as convert from './convert.ts';
 import { isCurrency } from './currencies.ts';
 import { buildEvent } from './event.ts';
 import { operationId, transactionId } from './ids.ts';
-import { findCredentials, isOfMerchant, type ProcessorAccount, processorAccount } from './merchant-credentials.ts';
+import { isOfMerchant, type ProcessorAccount } from './merchant-credentials.ts';
+import type { Merchant, NoMerchant } from './merchants.ts';
 import { type Intent, perform, runningMs } from './perform.ts';
 import { instruction } from './processor.ts';
 import { announce, settle } from './settle.ts';
-import { merchantAccountById } from './store/merchant-accounts.ts';
-import { insertOperation } from './store/operations.ts';
+import type { Begun } from './store/begin-payments.ts';
+import type { NewOperation } from './store/operations.ts';
 import { insertEvent } from './store/outbox.ts';
 import { insertTransaction, transactionByExternalId } from './store/transactions.ts';
 import type { Refusal, Transaction } from './transaction.ts';
@@ -43,19 +44,11 @@ export async function createTransaction(
   validCreate(request);
   const budget = startBudget(core.config.ANSWER_BUDGET_MS, context.timeoutMs());
   const arrival = { kind: 'create', externalId: request.externalId, owner: request.externalMerchantId } as const;
-  const begun = await core.admission.admit(arrival, budget, async () => {
-    const known = await transactionByExternalId(core.db, request.externalId);
-    if (known) return { known };
-    return core.db.inTx((tx) => {
-      demandTime(budget);
-      return begin(core, tx, request);
-    });
-  });
-  if (!begun) return createTransaction(core, request, context);
+  const begun = await core.admission.admit(arrival, budget, (isRepeat) => begin(core, budget, request, isRepeat));
   if ('known' in begun) return answerKnown(core, budget, request, begun.known);
-  if (!('operation' in begun)) {
-    announce(core, { transaction: begun.transaction, change: { event: 'transaction_declined' } });
-    return answer(core, budget, request);
+  if ('declined' in begun) {
+    announce(core, { transaction: begun.declined, change: { event: 'transaction_declined' } });
+    return answer(core, request, begun.declined);
   }
   const authorize = {
     instruction: instruction(begun.transaction, begun.operation, begun.account),
@@ -66,32 +59,82 @@ export async function createTransaction(
     ...(request.details && { details: request.details }),
   };
   const send = (options: CallOptions) => core.processor.authorize(authorize, options);
-  await perform(core, budget, begun, send, numberOf(request.details));
-  return answer(core, budget, request);
+  const settled = await perform(core, budget, begun, send, numberOf(request.details));
+  const isDecided = settled !== undefined && settled.transaction.state !== 'authorizing';
+  return isDecided ? answer(core, request, settled.transaction) : answerInTime(core, budget, request);
 }
 
-/** tx 1: the new payment with its running authorize, or declined as it is recorded (R2). Undefined: somebody else was first. */
-async function begin(
-  core: Core,
-  tx: Queryable,
-  request: CreateTransactionRequest,
-): Promise<(Intent & { account: ProcessorAccount }) | { transaction: Transaction } | undefined> {
-  const { refusal, accountId, mode } = await admit(core, tx, request);
-  if (!refusal) core.calls.demandRoom(request.externalMerchantId, true);
-  const row = newTransaction(request, accountId, mode, refusal);
-  const transaction = await insertTransaction(tx, row);
-  if (!transaction) return undefined;
-  if (refusal) {
-    await insertEvent(tx, buildEvent('transaction_declined', transaction, undefined));
-    return { transaction };
+type Begin =
+  | (Intent & { readonly account: ProcessorAccount })
+  /** It was recorded before. */
+  | { readonly known: Transaction }
+  /** Recorded and refused at once (R2). */
+  | { readonly declined: Transaction };
+
+/**
+ * tx 1: the new payment with its running authorize, or declined as it is recorded. What is known of its merchant may come from memory: it
+ * is confirmed by the statement that records the payment, and read anew if it has changed.
+ */
+async function begin(core: Core, budget: Budget, request: CreateTransactionRequest, isRepeat: boolean): Promise<Begin> {
+  const key = {
+    externalMerchantId: request.externalMerchantId,
+    credentials: request.merchantCredentials,
+    mode: convert.modeOf(request.mode),
+  };
+  // What needs a connection of its own waits for one as a capture does.
+  const arrival = { kind: 'follow_up', externalId: request.externalId, owner: request.externalMerchantId } as const;
+  const alone = <T>(work: () => Promise<T>) => core.admission.admit(arrival, budget, work);
+  const find = () => alone(() => transactionByExternalId(core.db, request.externalId));
+  let merchant: Merchant | NoMerchant | undefined = isRepeat ? undefined : core.merchants.remembered(key);
+  for (;;) {
+    // Nobody is refused by what was remembered.
+    if (merchant && (refusalOf(request, merchant) || !core.calls.hasRoom(request.externalMerchantId, true)))
+      merchant = undefined;
+    if (!merchant) {
+      const known = await find();
+      if (known) return { known };
+      merchant = await alone(() => core.merchants.read(key));
+    }
+    demandTime(budget);
+    const refusal = refusalOf(request, merchant);
+    const row = newTransaction(request, typeof merchant === 'string' ? undefined : merchant, refusal);
+    if (refusal || typeof merchant === 'string') {
+      const declined = await alone(() => decline(core, row));
+      if (declined) return { declined };
+    } else {
+      core.calls.demandRoom(request.externalMerchantId, true);
+      const operation = newAuthorize(core, row);
+      const { account, version: merchantVersion } = merchant;
+      const begun = await core
+        .beginPayment({ transaction: row, operation, merchantVersion, beginMs: budget.beginMs })
+        .catch((error: unknown) => {
+          throw error instanceof TooManyWaiting ? overloaded(error.message, true) : error;
+        });
+      if (begun.is === 'late') throw budgetOver();
+      if (begun.is === 'new') return { ...intent(row, operation, begun), account };
+    }
+    const other = await find();
+    if (other) return { known: other };
+    merchant = undefined;
   }
-  const operation = await insertOperation(tx, {
-    id: authorizeId(request.externalId),
-    transactionId: transaction.id,
+}
+
+function decline(core: Core, row: NewTransaction): Promise<Transaction | undefined> {
+  return core.db.inTx(async (tx) => {
+    const transaction = await insertTransaction(tx, row);
+    if (transaction) await insertEvent(tx, buildEvent('transaction_declined', transaction, undefined));
+    return transaction;
+  });
+}
+
+function newAuthorize(core: Core, row: NewTransaction): NewOperation {
+  return {
+    id: authorizeId(row.externalId),
+    transactionId: row.id,
     kind: 'authorize',
     state: 'running',
     caller: 'wix',
-    key: request.externalId,
+    key: row.externalId,
     callId: null,
     attempt: 1,
     amount: row.requestedAmount,
@@ -101,48 +144,66 @@ async function begin(
     errorMessage: null,
     why: '',
     dueInMs: runningMs(core),
-  });
-  return { transaction, operation, account: await processorAccount(core, tx, transaction) };
+  };
+}
+
+/** Both rows as they were inserted. */
+function intent(
+  row: NewTransaction,
+  { dueInMs: _, ...operation }: NewOperation,
+  { createdAt }: Extract<Begun, { is: 'new' }>,
+): Intent {
+  return {
+    transaction: { ...row, createdAt, updatedAt: createdAt },
+    operation: {
+      ...operation,
+      processorReference: '',
+      authorizationCode: '',
+      networkTransactionId: '',
+      acquirerReference: '',
+      approvalReceived: false,
+      held: false,
+      asked: false,
+      asks: 0,
+      expiresAt: null,
+      processedAt: null,
+      createdAt,
+      changedAt: createdAt,
+      finishedAt: null,
+    },
+  };
 }
 
 const authorizeId = (externalId: string) => operationId('authorize', externalId, 'wix', externalId, 1);
 
-/** What is asked of new ids alone (R9, R11, R12): whose payment it is, in which mode, and whether it may be tried. */
-async function admit(core: Core, tx: Queryable, request: CreateTransactionRequest) {
-  const matches = await findCredentials(core, tx, request.externalMerchantId, request.merchantCredentials);
-  const wanted = convert.modeOf(request.mode);
-  const match = wanted ? matches.find(({ mode }) => mode === wanted) : matches[0];
-  const refuse = (reason: Reason, errorCode: string, message: string) => ({
-    accountId: match?.accountId ?? null,
-    mode: match?.mode ?? null,
-    refusal: { reason, errorCode, message } as Refusal | undefined,
-  });
+/** Why a new id may not be tried (R9, R11, R12). */
+function refusalOf(request: CreateTransactionRequest, merchant: Merchant | NoMerchant): Refusal | undefined {
   const { refusal, currency } = request;
+  const refuse = (reason: Reason, errorCode: string, message: string) => ({ reason, errorCode, message });
   if (refusal) return refuse(refusal.reason, refusal.errorCode, refusal.message);
-  if (matches.length === 0) return refuse(Reason.INVALID_ACCOUNT, 'AUTH_FAILED', 'Merchant account not recognised');
-  if (!match) return refuse(Reason.TEST_MODE, 'MODE', 'The account is not connected in this mode');
+  if (merchant === 'unknown') return refuse(Reason.INVALID_ACCOUNT, 'AUTH_FAILED', 'Merchant account not recognised');
+  if (merchant === 'other_mode') return refuse(Reason.TEST_MODE, 'MODE', 'The account is not connected in this mode');
   if (!isCurrency(currency)) return refuse(Reason.CURRENCY_IS_NOT_SUPPORTED, 'CURRENCY', 'Currency is not supported');
-  const account = await merchantAccountById(tx, match.accountId);
-  if (account && account.currencies.length > 0 && !account.currencies.includes(currency))
+  if (merchant.currencies.length > 0 && !merchant.currencies.includes(currency))
     return refuse(Reason.CURRENCY_IS_NOT_SUPPORTED, 'CURRENCY', `${currency} is not enabled for this account`);
   // R25: zero is for set-up payments, and only where they are switched on.
-  if (request.amount === 0n) return refuse(Reason.INVALID_AMOUNT, 'AMOUNT', 'The amount must not be zero');
-  return { ...match, refusal: undefined };
+  return request.amount === 0n ? refuse(Reason.INVALID_AMOUNT, 'AMOUNT', 'The amount must not be zero') : undefined;
 }
+
+type NewTransaction = Omit<Transaction, 'createdAt' | 'updatedAt'>;
 
 function newTransaction(
   request: CreateTransactionRequest,
-  accountId: string | null,
-  mode: Transaction['mode'],
+  merchant: Merchant | undefined,
   refusal: Refusal | undefined,
-): Omit<Transaction, 'createdAt' | 'updatedAt'> {
+): NewTransaction {
   const card = fundingCard(request.details);
   return {
     id: transactionId(request.externalId),
     externalId: request.externalId,
     externalMerchantId: request.externalMerchantId || null,
-    accountId,
-    mode,
+    accountId: merchant?.accountId ?? null,
+    mode: merchant?.mode ?? null,
     // What no currency can be is not kept; the payment is declined for it.
     currency: request.currency.length > 10 ? null : request.currency || null,
     requestedAmount: request.amount ?? null,
@@ -237,7 +298,7 @@ async function answerKnown(
     return create(CreateTransactionResponseSchema, { refusal });
   }
   if (!request.refusal) noticeDifferences(core, request, known);
-  return answer(core, budget, request);
+  return answerInTime(core, budget, request);
 }
 
 /** R2: a malformed repeat hears of the payment only if it shows whose it is. */
@@ -248,17 +309,14 @@ async function isOwn(core: Core, request: CreateTransactionRequest, known: Trans
 
 /** R13: the first body wins; what a repeat says otherwise is logged by name. */
 function noticeDifferences(core: Core, request: CreateTransactionRequest, known: Transaction): void {
-  const again = newTransaction(request, null, null, undefined);
+  const again = newTransaction(request, undefined, undefined);
   const compared = ['currency', 'requestedAmount', 'paymentMethod', 'authorizeOnly', 'requestedLastFour'] as const;
   const differs = compared.filter((name) => known[name] !== again[name]);
   if (differs.length > 0) core.log.warn('transaction.repeated_differently', { transactionId: known.id, differs });
 }
 
-/**
- * Answers from the row: waits for a running authorize within the budget, then says pending, with its event, before the answer
- * (R1, R4). Once approved the answer is always the same (R5).
- */
-async function answer(
+/** Waits for a running authorize within the budget, then says pending, with its event, before the answer (R1, R4). */
+async function answerInTime(
   core: Core,
   budget: Budget,
   request: CreateTransactionRequest,
@@ -268,9 +326,14 @@ async function answer(
     const transaction = await core.turns.read(request.externalId, look);
     return transaction?.state === 'authorizing' ? undefined : transaction;
   });
-  const transaction =
-    found ?? (await settle(core, authorizeId(request.externalId), { trigger: 'budget_over' }))?.transaction;
+  const authorize = { id: authorizeId(request.externalId), transactionId: transactionId(request.externalId) };
+  const transaction = found ?? (await settle(core, authorize, { trigger: 'budget_over' }))?.transaction;
   if (!transaction) throw new Error('a payment that was recorded cannot be found');
+  return answer(core, request, transaction);
+}
+
+/** From the row: once approved the answer is always the same (R5). */
+function answer(core: Core, request: CreateTransactionRequest, transaction: Transaction): CreateTransactionResponse {
   const sealed = request.refusal ? null : transaction.credentialsOnFile;
   const onFile = sealed && fromBinary(CredentialsOnFileSchema, core.config.EVENTS_KEY.unseal(sealed, transaction.id));
   const told = convert.toTransaction(transaction, onFile ?? undefined);

@@ -2,7 +2,12 @@ import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import { type Credentials, CredentialsSchema } from '../proto/gen/payments/v1/merchant_account_pb.js';
 import type { Queryable } from '../proto/runtime/database.ts';
 import type { Core } from './context.ts';
-import { insertCredentials, matchingCredentials, newestCredentials } from './store/merchant-accounts.ts';
+import {
+  type CredentialsVersion,
+  hasCredentials,
+  insertCredentials,
+  newestCredentials,
+} from './store/merchant-accounts.ts';
 import type { Mode, Transaction } from './transaction.ts';
 
 // A merchant's credentials: sealed at rest, found by a keyed hash over canonical JSON, newest version first (R11, R31).
@@ -32,16 +37,10 @@ export async function keepCredentials(
   });
 }
 
-/** The newest version of this merchant's credentials in each mode that equals these, newest first. */
-export async function findCredentials(
-  core: Core,
-  db: Queryable,
-  externalMerchantId: string,
-  credentials: Credentials | undefined,
-): Promise<{ accountId: string; mode: Mode }[]> {
+/** By which stored credentials that equal these are found; none for none. */
+export function credentialsHashes(core: Pick<Core, 'config'>, credentials: Credentials | undefined): Buffer[] {
   if (!credentials) return [];
-  const lookups = core.config.CREDENTIALS_KEY.macs(PURPOSE, canonical(credentials)).map(({ mac }) => mac);
-  return matchingCredentials(db, externalMerchantId, lookups);
+  return core.config.CREDENTIALS_KEY.macs(PURPOSE, canonical(credentials)).map(({ mac }) => mac);
 }
 
 /** Whether they are any version of any account of the payment's merchant: merchants reconnect (R11). */
@@ -51,7 +50,8 @@ export async function isOfMerchant(
   { externalMerchantId }: Transaction,
   credentials: Credentials | undefined,
 ): Promise<boolean> {
-  return externalMerchantId !== null && (await findCredentials(core, db, externalMerchantId, credentials)).length > 0;
+  const hashes = credentialsHashes(core, credentials);
+  return externalMerchantId !== null && hashes.length > 0 && hasCredentials(db, externalMerchantId, hashes);
 }
 
 /** What the processor is called with for this account. */
@@ -69,8 +69,15 @@ export async function processorAccount(
   if (accountId === null || mode === null) throw new Error('a payment without an account has no processor');
   const newest = await newestCredentials(db, accountId, mode);
   if (!newest) throw new Error(`account ${accountId} has no ${mode} credentials`);
-  const plain = core.config.CREDENTIALS_KEY.unseal(newest.sealed, accountId);
-  return { accountReference: newest.accountReference, credentials: fromBinary(CredentialsSchema, plain) };
+  return openAccount(core, newest);
+}
+
+export function openAccount(
+  core: Pick<Core, 'config'>,
+  { accountId, accountReference, sealed }: CredentialsVersion & { accountReference: string },
+): ProcessorAccount {
+  const plain = core.config.CREDENTIALS_KEY.unseal(sealed, accountId);
+  return { accountReference, credentials: fromBinary(CredentialsSchema, plain) };
 }
 
 /** What came, and what the processor adds; it may never overwrite (Wix contract, 4.3). */

@@ -5,7 +5,7 @@ import type { Core } from './context.ts';
 import type { Operation } from './operation.ts';
 import { notDone } from './outcome.ts';
 import { sendFirst } from './processor.ts';
-import { settle } from './settle.ts';
+import { type Settled, settle } from './settle.ts';
 import type { Transaction } from './transaction.ts';
 
 /** What tx 1 recorded: the payment, and the operation that is now running. */
@@ -25,15 +25,17 @@ export async function perform(
   { transaction, operation }: Intent,
   send: (options: CallOptions) => Promise<{ outcome?: Outcome | undefined }>,
   cardNumber?: string,
-): Promise<void> {
+): Promise<Settled | undefined> {
   const isLate = budget.isOver();
+  let settled: Settled | undefined;
   const work = core.calls.run(async () => {
     const said = isLate
       ? notDone(operation, 'NOT_SENT', 'There was no time left to process it')
       : await sendFirst(core, transaction, operation, send, cardNumber);
-    await settle(core, operation.id, said);
+    settled = await settle(core, operation, said);
   }, transaction.externalMerchantId ?? '');
   await (isLate ? work : within(budget.leftMs(), work));
+  return settled;
 }
 
 /** Due time of a running operation, in ms from tx 1: its call is certainly over by then (R15). */

@@ -64,10 +64,10 @@ async function chaseOutcome(core: Core, about: Case, operation: Claimed): Promis
   );
   if (answer?.result.case === 'notFound') return chaseUnseen(core, about, operation);
   const said = answer ? heard(core, transaction, operation, answer.result.value) : UNKNOWN;
-  await settle(core, operation.id, said);
+  await settle(core, operation, said);
   // Only while the engine still waits: a payment that it has decided is decided (R16).
   if (operation.pastExpiry && (said.trigger === 'pending' || said.trigger === 'buyer_action'))
-    await settle(core, operation.id, {
+    await settle(core, operation, {
       trigger: 'past_expiry',
       ...(said.redirectUrl !== undefined && { redirectUrl: said.redirectUrl }),
     });
@@ -80,20 +80,20 @@ async function chaseUnseen(core: Core, about: Case, claimed: Claimed): Promise<v
   if (!operation) return;
   switch (afterNotFound(operation, operation.now)) {
     case 'cancel':
-      await settle(core, operation.id, { trigger: 'unseen' });
+      await settle(core, operation, { trigger: 'unseen' });
       return;
     case 'resend': {
       const send = sendMoney(core, transaction, authorize, operation, account);
       const answer = await askAgain(core, operation.kind, send);
-      await settle(core, operation.id, answer ? heard(core, transaction, operation, answer.outcome) : UNKNOWN);
+      await settle(core, operation, answer ? heard(core, transaction, operation, answer.outcome) : UNKNOWN);
       return;
     }
     case 'end':
-      await settle(core, operation.id, (await end(core, about, operation)) ?? UNKNOWN);
+      await settle(core, operation, (await end(core, about, operation)) ?? UNKNOWN);
       return;
     case 'alert':
       core.log.alert('processor_forgot', { transactionId: transaction.id, operationId: operation.id });
-      await settle(core, operation.id, UNKNOWN);
+      await settle(core, operation, UNKNOWN);
   }
 }
 
@@ -125,7 +125,7 @@ async function chaseCancel(core: Core, about: Case, cancel: Claimed): Promise<vo
   const isTooLate = isForgotten(about.authorize, cancel.now);
   const said = isTooLate ? undefined : await end(core, about, about.authorize);
   if (said && !['pending', 'unknown', 'buyer_action'].includes(said.trigger)) {
-    await settle(core, about.authorize.id, said);
+    await settle(core, about.authorize, said);
     return;
   }
   if (isTooLate || cancel.asks > 5)
@@ -136,5 +136,5 @@ async function chaseCancel(core: Core, about: Case, cancel: Claimed): Promise<vo
 async function chaseReversal(core: Core, { transaction, authorize, account }: Case, reversal: Claimed): Promise<void> {
   const name = subject(transaction, authorize, account);
   const answer = await askAgain(core, 'reverse', (options) => core.processor.reverse({ subject: name }, options));
-  await settle(core, reversal.id, answer ? heard(core, transaction, reversal, answer.outcome) : UNKNOWN);
+  await settle(core, reversal, answer ? heard(core, transaction, reversal, answer.outcome) : UNKNOWN);
 }

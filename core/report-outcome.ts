@@ -53,7 +53,7 @@ export async function reportOutcome(
   const override = request.override ? { why: text('override_reason', request.overrideReason, 500) } : undefined;
   if (override && ['declined', 'failed', 'expired'].includes(said.trigger))
     await demandEnd(core, transaction, operation);
-  const settled = await settle(core, operation.id, said, { caller: caller.name, ...(override && { override }) });
+  const settled = await settle(core, operation, said, { caller: caller.name, ...(override && { override }) });
   if (!settled) throw new Error('an operation that was read cannot be found');
   if (settled.change.contradiction)
     throw rpcError(

@@ -6,6 +6,7 @@ import { createDoor } from '../proto/runtime/callers.ts';
 import { ConfigError } from '../proto/runtime/config.ts';
 import { createDatabase, isOutage, migrate } from '../proto/runtime/database.ts';
 import type { EventPublisher } from '../proto/runtime/event-bus.ts';
+import { gather } from '../proto/runtime/gather.ts';
 import { createGrpcServer } from '../proto/runtime/grpc-server.ts';
 import { createAdminServer, type Service } from '../proto/runtime/lifecycle.ts';
 import type { Log } from '../proto/runtime/log.ts';
@@ -13,14 +14,17 @@ import { type Loop, startLoop } from '../proto/runtime/loop.ts';
 import { logCalls } from '../proto/runtime/rpc.ts';
 import { createRpcHandler, refuse } from '../proto/runtime/rpc-over-http.ts';
 import { tlsOf } from '../proto/runtime/tls.ts';
-import { createAdmission } from './admission.ts';
+import { byKind, createAdmission } from './admission.ts';
 import { createCalls, createTurns } from './calls.ts';
 import type { CoreConfig } from './config.ts';
 import type { Core } from './context.ts';
 import { watchSilence } from './engine-silence.ts';
+import { createMerchants } from './merchants.ts';
 import { ALLOWED, paymentsService } from './payments-service.ts';
 import { publishOutbox, SEND_MS } from './publish-outbox.ts';
 import { reconcile } from './reconcile.ts';
+import { type Learned, type Result, settleAll } from './settle.ts';
+import { type Beginning, type Begun, beginPayments } from './store/begin-payments.ts';
 import { keyIdsInUse } from './store/merchant-accounts.ts';
 import { createWatchers } from './watch-transaction.ts';
 
@@ -45,23 +49,45 @@ export function createCore(
 ): CoreService {
   const { log } = deps;
   const url = config.DATABASE_URL.reveal();
-  const db = createDatabase({ url, schema: SCHEMA, poolSize: config.DATABASE_POOL_SIZE - 1, log });
+  const db = createDatabase({
+    url,
+    schema: SCHEMA,
+    poolSize: config.DATABASE_POOL_SIZE - 1,
+    prepare: config.DATABASE_PREPARE,
+    log,
+  });
   const calls = createCalls('calls', config.PROCESSOR_CALLS_MAX, log);
   const chases = createCalls('chases', CHASES_MAX, log);
   const watchers = createWatchers();
   const loops: { publisher?: Loop; reconciler?: Loop } = {};
+  const beginnings = gather<Beginning, Begun>({
+    keyOf: ({ transaction }) => transaction.id,
+    write: (rows) => beginPayments(db, rows),
+  });
+  const settlements = gather<Learned, Result>({
+    keyOf: ({ about }) => about.transactionId,
+    write: (rows) => settleAll(core, rows),
+    // What was begun is finished.
+    waitingMax: Number.POSITIVE_INFINITY,
+  });
   const core: Core = {
     config,
     db,
     log,
-    // Half of the connections that are not health's, so that what was admitted can be finished (R48).
-    admission: createAdmission(Math.ceil((config.DATABASE_POOL_SIZE - 1) / 2), config.ANSWER_BUDGET_MS, log),
+    admission: byKind({
+      create: createAdmission(beginnings.room, config.ANSWER_BUDGET_MS, log),
+      // Half of the connections that are not health's, so that what was admitted can be finished (R48).
+      follow_up: createAdmission(() => Math.ceil((config.DATABASE_POOL_SIZE - 1) / 2), config.ANSWER_BUDGET_MS, log),
+    }),
     turns: createTurns(),
     engineSilence: watchSilence(log),
     calls,
     chases,
     watchers,
     processor: createClient(ProcessorService, deps.processor),
+    merchants: createMerchants({ config, db }),
+    beginPayment: beginnings.write,
+    settle: settlements.write,
     wakePublisher: () => loops.publisher?.wake(),
     wakeReconcile: () => loops.reconciler?.wake(),
   };

@@ -1,16 +1,15 @@
 import { toBinary } from '@bufbuild/protobuf';
 import { CredentialsOnFileSchema } from '../proto/gen/payments/v1/outcome_pb.js';
-import { isOutage, type Queryable } from '../proto/runtime/database.ts';
+import { isOutage, isRolledBack, type Queryable } from '../proto/runtime/database.ts';
 import { counter } from '../proto/runtime/metrics.ts';
 import type { Core } from './context.ts';
-import { type Change, decide, type EventType } from './decide.ts';
+import { type Change, decide } from './decide.ts';
 import { buildEvent } from './event.ts';
 import { operationId } from './ids.ts';
 import { gapMs, isOpen, type Operation } from './operation.ts';
 import { type Said, UNKNOWN } from './outcome.ts';
-import { ClaimedMeanwhile, insertOperation, insertReport, operationsOf, updateOperation } from './store/operations.ts';
-import { insertEvent } from './store/outbox.ts';
-import { lockTransaction, updateTransaction } from './store/transactions.ts';
+import { ClaimedMeanwhile, closeCancel, insertOperation, insertReport } from './store/operations.ts';
+import { type Locked, lockPayments, type Settlement, type Written, writeSettlements } from './store/settlements.ts';
 import type { Transaction } from './transaction.ts';
 
 // tx 2: what was learned of an operation, through the tables, under the payment's row lock (R14). Whoever learns it - the call
@@ -35,65 +34,154 @@ const events = counter('payment_events_total', 'Events by type.', ['type']);
 
 /** An operation is claimed once in a lease, so that a second try meets no claim again. */
 const TRIES = 3;
+/** Payments that are locked by somebody else for longer are waited for alone, so that they hold up no others. */
+const LOCK_MS = 250;
+
+/** Names an operation. */
+type OperationKey = Pick<Operation, 'id' | 'transactionId'>;
+
+/** What was said of one operation, by whom. */
+export interface Learned {
+  readonly about: OperationKey;
+  readonly said: Said;
+  readonly source: Source;
+}
+
+/** 'claimed': it was claimed since it was read. 'alone': more follows from it than is written for many at once. Nothing was written. */
+export type Result = Settled | undefined | 'claimed' | 'alone';
 
 /**
  * Applies what was said of an operation to the state that is found. Undefined if there is no such operation. What cannot be written,
  * though the database is there, counts as unknown from then on: it is asked again, and alerts when it grows old (R16, R47).
  */
-export async function settle(core: Core, id: string, said: Said, source = SYSTEM): Promise<Settled | undefined> {
+export async function settle(
+  core: Core,
+  about: OperationKey,
+  said: Said,
+  source = SYSTEM,
+): Promise<Settled | undefined> {
   try {
-    return await settleInTries(core, id, said, source);
+    return await settleInTries(core, { about, said, source });
   } catch (error) {
     if (isOutage(error)) throw error;
     const { name, code, constraint } = error as Error & { code?: string; constraint?: string };
-    core.log.alert('outcome_not_recorded', { operationId: id, trigger: said.trigger, error: name, code, constraint });
+    const operationId = about.id;
+    core.log.alert('outcome_not_recorded', { operationId, trigger: said.trigger, error: name, code, constraint });
     if (said === UNKNOWN) throw error;
-    const settled = await settle(core, id, UNKNOWN);
+    const settled = await settle(core, about, UNKNOWN);
     if (source !== SYSTEM) throw error;
     return settled;
   }
 }
 
-async function settleInTries(core: Core, id: string, said: Said, source: Source): Promise<Settled | undefined> {
-  for (let tries = 1; ; tries++) {
-    try {
-      return await settleOnce(core, id, said, source);
-    } catch (error) {
-      if (!(error instanceof ClaimedMeanwhile) || tries === TRIES) throw error;
-    }
+async function settleInTries(core: Core, learned: Learned): Promise<Settled | undefined> {
+  for (let tries = 1; tries <= TRIES; tries++) {
+    const together = await core.settle(learned).catch((error: unknown) => {
+      if (!isRolledBack(error)) throw error;
+      return 'alone' as const;
+    });
+    const result = together === 'alone' ? await settleAlone(core, learned) : together;
+    if (result === 'claimed') continue;
+    if (result) announce(core, result);
+    return result;
+  }
+  throw new Error(`operation ${learned.about.id} is claimed again and again`);
+}
+
+/** tx 2 of payments, one thing learned of each. */
+export async function settleAll(core: Core, batch: readonly Learned[]): Promise<Result[]> {
+  const [first, ...others] = batch;
+  if (first && others.length === 0) return [await settleAlone(core, first, LOCK_MS)];
+  const settleUnderLocks = async (tx: Queryable) => {
+    const found = await lockPayments(
+      tx,
+      batch.map(({ about }) => about.transactionId),
+    );
+    const decided = batch.map((learned) => decideOn(core, found, learned));
+    const simple = decided.flatMap((one) => (one && isSimple(one) ? [one.settlement] : []));
+    const written = await writeSettlements(tx, simple);
+    return decided.map((one) => (one && !isSimple(one) ? 'alone' : one && settled(one, written)));
+  };
+  return core.db.inTx(settleUnderLocks, { lockTimeoutMs: LOCK_MS });
+}
+
+async function settleAlone(
+  core: Core,
+  learned: Learned,
+  lockTimeoutMs?: number,
+): Promise<Settled | undefined | 'claimed'> {
+  const settleUnderLock = async (tx: Queryable) => {
+    const found = await lockPayments(tx, [learned.about.transactionId]);
+    const one = decideOn(core, found, learned);
+    return one && apply(tx, one, learned);
+  };
+  try {
+    return await core.db.inTx(settleUnderLock, { lockTimeoutMs });
+  } catch (error) {
+    if (error instanceof ClaimedMeanwhile) return 'claimed';
+    throw error;
   }
 }
 
-async function settleOnce(core: Core, id: string, said: Said, source: Source): Promise<Settled | undefined> {
-  const settled = await core.db.inTx(async (tx) => {
-    const found = await lockTransaction(tx, { operationId: id });
-    if (!found) return undefined;
-    const { now, ...transaction } = found;
-    const operations = await operationsOf(tx, transaction.id);
-    const operation = operations.find((other) => other.id === id);
-    if (!operation) return undefined;
-    const options = { buyerTimeoutMs: core.config.BUYER_TIMEOUT_MS, override: source.override !== undefined };
-    const change = decide(transaction, operations, operation, said, now, options);
-    return apply(core, tx, transaction, operations, operation, change, said, source);
-  });
-  if (settled) announce(core, settled);
-  return settled;
+/** What follows for a locked payment. */
+interface Decided {
+  readonly payment: Locked;
+  readonly settlement: Settlement;
+  readonly change: Change;
+  readonly isOverride: boolean;
 }
 
-async function apply(
+function isSimple({ payment, change, isOverride }: Decided): boolean {
+  const closes = change.closeCancel && payment.operations.some((other) => other.kind === 'cancel' && isOpen(other));
+  return !change.contradiction && !isOverride && !change.begin && !closes;
+}
+
+function decideOn(
   core: Core,
-  tx: Queryable,
-  before: Transaction,
-  operations: readonly Operation[],
-  target: Operation,
-  change: Change,
-  said: Said,
-  source: Source,
-): Promise<Settled> {
+  found: ReadonlyMap<string, Locked>,
+  { about, said, source }: Learned,
+): Decided | undefined {
+  const payment = found.get(about.transactionId);
+  const read = payment?.operations.find(({ id }) => id === about.id);
+  if (!payment || !read) return undefined;
+  const { transaction: before, operations, now } = payment;
+  const options = { buyerTimeoutMs: core.config.BUYER_TIMEOUT_MS, override: source.override !== undefined };
+  const change = decide(before, operations, read, said, now, options);
+  const onFile =
+    said.credentialsOnFile && change.event === 'transaction_approved' ? sealOnFile(core, before, said) : {};
+  const isChanged = change.event !== undefined || Object.keys(change.transaction).length > 0;
+  const sequence = change.event ? before.sequence + 1n : before.sequence;
+  const transaction = isChanged ? { ...before, ...change.transaction, ...onFile, sequence, updatedAt: now } : undefined;
+  const operation = { ...read, ...change.operation };
+  const settlement = {
+    read,
+    operation,
+    transaction,
+    dueInMs: gapMs(operation.asks, core.config.RECONCILE_GRACE_MS),
+    event: transaction && change.event && buildEvent(change.event, transaction, operation),
+  };
+  return { payment, settlement, change, isOverride: options.override };
+}
+
+function settled(one: Decided, written: ReadonlyMap<string, Written>): Settled | 'claimed' {
+  const { transaction, operation } = one.settlement;
+  const row = written.get(operation.id);
+  if (!row) return 'claimed';
+  return {
+    transaction: transaction ?? one.payment.transaction,
+    operation: { ...operation, ...row },
+    change: one.change,
+  };
+}
+
+async function apply(tx: Queryable, one: Decided, { said, source }: Learned): Promise<Settled> {
+  const { change, settlement } = one;
+  const { transaction, operations } = one.payment;
+  const { read } = settlement;
   if (change.contradiction || source.override) {
     const kind = change.contradiction ? 'contradiction' : 'override';
     const report = {
-      operationId: target.id,
+      operationId: read.id,
       kind,
       caller: source.caller,
       said: inWords(said),
@@ -102,34 +190,19 @@ async function apply(
     const isNew = await insertReport(tx, report);
     // Said twice, it is the same contradiction.
     if (change.contradiction && !isNew)
-      return { transaction: before, operation: target, change: { ...change, event: undefined } };
+      return { transaction, operation: read, change: { ...change, event: undefined } };
   }
-  const onFile =
-    said.credentialsOnFile && change.event === 'transaction_approved' ? sealOnFile(core, before, said) : {};
-  const transaction: Transaction = { ...before, ...change.transaction, ...onFile, ...next(before, change.event) };
-  const isChanged = change.event !== undefined || Object.keys(change.transaction).length > 0;
-  const written = isChanged ? await updateTransaction(tx, transaction, before.state) : before;
-  const operation = await writeOperation(core, tx, target, { ...target, ...change.operation });
+  const result = settled(one, await writeSettlements(tx, [settlement]));
+  if (result === 'claimed') throw new ClaimedMeanwhile(`operation ${read.id} is not as it was read`);
   const cancel = operations.find((other) => other.kind === 'cancel' && isOpen(other));
-  if (change.closeCancel && cancel) await updateOperation(tx, { ...cancel, state: 'closed' }, cancel, 0);
-  if (change.begin) await begin(tx, written, operations, target, change.begin);
-  if (change.event) await insertEvent(tx, buildEvent(change.event, written, operation));
-  return { transaction: written, operation, change };
+  if (change.closeCancel && cancel) await closeCancel(tx, cancel);
+  if (change.begin) await begin(tx, transaction, operations, read, change.begin);
+  return result;
 }
 
 /** What is kept of a report: no credential and no address of a page. */
 function inWords({ trigger, amount, refusal, processorReference }: Said): string {
   return JSON.stringify({ trigger, amount: amount?.toString(), ...refusal, processorReference });
-}
-
-/** While its first call may still run, an operation keeps its due time; else an open one is due again after a gap that widens. */
-async function writeOperation(core: Core, tx: Queryable, before: Operation, after: Operation): Promise<Operation> {
-  if (before.state === 'running' && after.state === 'running') return before;
-  return updateOperation(tx, after, before, gapMs(after.asks, core.config.RECONCILE_GRACE_MS));
-}
-
-function next(before: Transaction, event: EventType | undefined): Pick<Transaction, 'sequence'> {
-  return { sequence: event ? before.sequence + 1n : before.sequence };
 }
 
 function sealOnFile(core: Core, transaction: Transaction, said: Said) {

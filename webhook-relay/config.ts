@@ -20,6 +20,8 @@ import { tlsEntries } from '../proto/runtime/tls.ts';
 /** What the relay takes from the environment. */
 export const relayConfig = z.object({
   DATABASE_URL: databaseUrl(),
+  /** Whether statements are prepared; not through a pooler that cannot. */
+  DATABASE_PREPARE: flag(true),
   /** Shared with the core alone: opens credentials on file, seals bodies, checks signatures. */
   EVENTS_KEY: keyRing(),
   WIX_API_URL: url('https:', 'http:').prefault('https://www.wixapis.com'),

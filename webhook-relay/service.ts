@@ -39,7 +39,7 @@ export function createRelay(config: RelayConfig, deps: { log: Log; isReceiving?:
   const { log, isReceiving = () => true } = deps;
   const { EVENTS_KEY: keys, EVENT_DELAY_MS: delayMs, RELAY_CONCURRENCY: concurrency } = config;
   const url = config.DATABASE_URL.reveal();
-  const db = createDatabase({ url, schema: SCHEMA, log });
+  const db = createDatabase({ url, schema: SCHEMA, prepare: config.DATABASE_PREPARE, log });
   const receiver = createReceiver({ db, keys, log, delayMs });
   const deliverer = createDeliverer({ db, keys, wix: createWixClient(config), log, concurrency });
   const health = async () => {

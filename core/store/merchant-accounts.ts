@@ -35,10 +35,6 @@ export async function upsertMerchantAccount(tx: Queryable, account: MerchantAcco
   );
 }
 
-export async function merchantAccountById(db: Queryable, id: string): Promise<MerchantAccount | undefined> {
-  return maybeRow(await db.query<MerchantAccount>(`select ${COLUMNS} from merchant_accounts where id = $1`, [id]));
-}
-
 /** Makes those who report refunds of one account take turns, so that no reference is taken twice (R23). */
 export async function lockMerchantAccount(tx: Queryable, id: string): Promise<void> {
   await tx.query('select from merchant_accounts where id = $1 for no key update', [id]);
@@ -59,20 +55,17 @@ export async function insertCredentials(
   );
 }
 
-/** The newest version of a merchant's credentials in each mode that equals one of these keyed hashes, newest first (R11, R12, R31). */
-export async function matchingCredentials(
+/** Whether a merchant has, or had, credentials with one of these keyed hashes (R11). */
+export async function hasCredentials(
   db: Queryable,
   externalMerchantId: string,
   lookups: readonly Uint8Array[],
-): Promise<{ accountId: string; mode: Mode }[]> {
-  return db.query(
-    `select account_id as "accountId", mode from
-       (select distinct on (mode) account_id, mode, id from merchant_credentials
-        where external_merchant_id = $1 and lookup = any ($2::bytea[])
-        order by mode, id desc) as newest
-     order by id desc`,
+): Promise<boolean> {
+  const rows = await db.query(
+    'select from merchant_credentials where external_merchant_id = $1 and lookup = any ($2::bytea[]) limit 1',
     [externalMerchantId, lookups],
   );
+  return rows.length > 0;
 }
 
 /** The newest credentials of an account in a mode: what the processor is called with (R11). */
@@ -89,6 +82,43 @@ export async function newestCredentials(
        order by c.id desc limit 1`,
       [accountId, mode],
     ),
+  );
+}
+
+/**
+ * An expression: a text that is another whenever a merchant has connected anew, with whatever account, or this account has changed.
+ */
+export function merchantVersion(externalMerchantId: string, accountId: string): string {
+  return `(select concat(newest.id, ' ', account.xmin) from merchant_accounts account,
+    lateral (select max(id) as id from merchant_credentials where external_merchant_id = ${externalMerchantId}) as newest
+    where account.id = ${accountId})`;
+}
+
+/** An account that a merchant's credentials match, with the newest ones of their mode: those the processor is called with (R11). */
+export interface MatchingAccount extends CredentialsVersion {
+  readonly accountReference: string;
+  readonly currencies: readonly string[];
+  readonly version: string;
+}
+
+/** For each mode the newest match of these keyed hashes, newest first, as of one moment. */
+export async function matchingAccounts(
+  db: Queryable,
+  externalMerchantId: string,
+  lookups: readonly Uint8Array[],
+): Promise<MatchingAccount[]> {
+  return db.query<MatchingAccount>(
+    `select account_id as "accountId", mode, account_reference as "accountReference", currencies,
+       (select sealed from merchant_credentials newest
+        where newest.account_id = matching.account_id and newest.mode = matching.mode
+        order by newest.id desc limit 1) as sealed,
+       ${merchantVersion('$1', 'matching.account_id')} as version
+     from (select distinct on (mode) account_id, mode, id from merchant_credentials
+           where external_merchant_id = $1 and lookup = any ($2::bytea[])
+           order by mode, id desc) as matching
+     join merchant_accounts on merchant_accounts.id = account_id
+     order by matching.id desc`,
+    [externalMerchantId, lookups],
   );
 }
 

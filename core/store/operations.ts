@@ -3,14 +3,14 @@ import { maybeRow, onlyRow } from '../../proto/runtime/database.ts';
 import { cut } from '../../proto/runtime/redact.ts';
 import type { PageEnd } from '../../proto/runtime/requests.ts';
 import type { Operation } from '../operation.ts';
+import { selectList } from './columns.ts';
 
-const COLUMNS = `
-  id, transaction_id as "transactionId", kind, state, caller, key, call_id as "callId", attempt, amount,
-  approved_amount as "approvedAmount", reason, error_code as "errorCode", error_message as "errorMessage", why,
-  processor_reference as "processorReference", authorization_code as "authorizationCode",
-  network_transaction_id as "networkTransactionId", acquirer_reference as "acquirerReference",
-  approval_received as "approvalReceived", held, asked, asks, expires_at as "expiresAt", processed_at as "processedAt",
-  created_at as "createdAt", changed_at as "changedAt", finished_at as "finishedAt"`;
+const COLUMNS = selectList([
+  ...(['id', 'transactionId', 'kind', 'state', 'caller', 'key', 'callId', 'attempt', 'amount'] as const),
+  ...(['approvedAmount', 'reason', 'errorCode', 'errorMessage', 'why', 'processorReference'] as const),
+  ...(['authorizationCode', 'networkTransactionId', 'acquirerReference', 'approvalReceived', 'held'] as const),
+  ...(['asked', 'asks', 'expiresAt', 'processedAt', 'createdAt', 'changedAt', 'finishedAt'] as const),
+]);
 
 /** A new operation. Open ones get their due time from `dueInMs`; refused ones are finished as they are inserted. */
 export type NewOperation = Pick<
@@ -31,10 +31,14 @@ export type NewOperation = Pick<
   Partial<Pick<Operation, 'processorReference' | 'processedAt'>> & { readonly dueInMs: number };
 
 /** All operations of a payment, oldest first. Read under the payment's lock where a decision follows. */
-export async function operationsOf(db: Queryable, transactionId: string): Promise<Operation[]> {
+export function operationsOf(db: Queryable, transactionId: string): Promise<Operation[]> {
+  return operationsOfAll(db, [transactionId]);
+}
+
+export async function operationsOfAll(db: Queryable, transactionIds: readonly string[]): Promise<Operation[]> {
   return db.query<Operation>(
-    `select ${COLUMNS} from operations where transaction_id = $1 order by created_at, attempt, id`,
-    [transactionId],
+    `select ${COLUMNS} from operations where transaction_id = any ($1::uuid[]) order by created_at, attempt, id`,
+    [transactionIds],
   );
 }
 
@@ -124,42 +128,15 @@ export class ClaimedMeanwhile extends Error {
   override name = 'ClaimedMeanwhile';
 }
 
-/**
- * Writes what may change of an operation; an open one is due again after `dueInMs`, or when its expiry comes if that is sooner. A claim
- * changes an operation without its payment's lock, so that the number of claims that was read is in the condition (R46). Throws
- * ClaimedMeanwhile if there was another.
- */
-export async function updateOperation(
-  tx: Queryable,
-  o: Operation,
-  read: Pick<Operation, 'state' | 'asks'>,
-  dueInMs: number,
-): Promise<Operation> {
-  const written = maybeRow(
-    await tx.query<Operation>(
-      `update operations set state = $3, approved_amount = $4, reason = $5, error_code = $6, error_message = $7,
-         processor_reference = $8, authorization_code = $9, network_transaction_id = $10, acquirer_reference = $11,
-         approval_received = $12, held = $13, expires_at = $14, processed_at = $15,
-         changed_at = case when state = $3 then changed_at else now end,
-         due_at = case
-           when $3 not in ('running', 'waiting', 'unknown') or $13 then null
-           when $14 > now then least($14, now + $16::float8 * interval '1 millisecond')
-           else now + $16::float8 * interval '1 millisecond'
-         end,
-         finished_at = case when $3 not in ('running', 'waiting', 'unknown') then coalesce(finished_at, now) end
-       from (select clock_timestamp() as now) as clock
-       where id = $1 and state = $2 and asks = $17
-       returning ${COLUMNS}`,
-      // biome-ignore format: in the order of the statement
-      [
-        o.id, read.state, o.state, o.approvedAmount, o.reason, o.errorCode, o.errorMessage, o.processorReference,
-        o.authorizationCode, o.networkTransactionId, o.acquirerReference, o.approvalReceived, o.held,
-        o.expiresAt, o.processedAt, dueInMs, read.asks,
-      ],
-    ),
+/** Throws ClaimedMeanwhile if it was claimed since it was read. */
+export async function closeCancel(tx: Queryable, cancel: Operation): Promise<void> {
+  const rows = await tx.query(
+    `update operations set state = 'closed', due_at = null, changed_at = clock_timestamp(), finished_at = clock_timestamp()
+     where id = $1 and state = $2 and asks = $3
+     returning id`,
+    [cancel.id, cancel.state, cancel.asks],
   );
-  if (!written) throw new ClaimedMeanwhile(`operation ${o.id} is not as it was read`);
-  return written;
+  if (rows.length === 0) throw new ClaimedMeanwhile(`operation ${cancel.id} is not as it was read`);
 }
 
 /**

@@ -2,16 +2,15 @@ import type { Queryable } from '../../proto/runtime/database.ts';
 import { maybeRow, onlyRow } from '../../proto/runtime/database.ts';
 import type { PageEnd } from '../../proto/runtime/requests.ts';
 import type { Transaction, TransactionState } from '../transaction.ts';
+import { selectList } from './columns.ts';
 
-const COLUMNS = `
-  id, external_id as "externalId", external_merchant_id as "externalMerchantId", account_id as "accountId", mode, currency,
-  requested_amount as "requestedAmount", payment_method as "paymentMethod", authorize_only as "authorizeOnly",
-  buyer_absent as "buyerAbsent", requested_last_four as "requestedLastFour", state, authorized_amount as "authorizedAmount",
-  captured_amount as "capturedAmount", refunded_amount as "refundedAmount", reason, error_code as "errorCode",
-  error_message as "errorMessage", id_withheld as "idWithheld", lapsed, awaited_buyer as "awaitedBuyer", set_up_asked as "setUpAsked",
-  redirect_url as "redirectUrl", card_scheme as "cardScheme", card_bin as "cardBin", card_last_four as "cardLastFour",
-  credentials_on_file as "credentialsOnFile", credentials_key_id as "credentialsKeyId", sequence,
-  created_at as "createdAt", updated_at as "updatedAt"`;
+const COLUMNS = selectList([
+  ...(['id', 'externalId', 'externalMerchantId', 'accountId', 'mode', 'currency', 'requestedAmount'] as const),
+  ...(['paymentMethod', 'authorizeOnly', 'buyerAbsent', 'requestedLastFour', 'state', 'authorizedAmount'] as const),
+  ...(['capturedAmount', 'refundedAmount', 'reason', 'errorCode', 'errorMessage', 'idWithheld', 'lapsed'] as const),
+  ...(['awaitedBuyer', 'setUpAsked', 'redirectUrl', 'cardScheme', 'cardBin', 'cardLastFour'] as const),
+  ...(['credentialsOnFile', 'credentialsKeyId', 'sequence', 'createdAt', 'updatedAt'] as const),
+]);
 
 export async function transactionById(db: Queryable, id: string): Promise<Transaction | undefined> {
   return maybeRow(await db.query<Transaction>(`select ${COLUMNS} from transactions where id = $1`, [id]));
@@ -26,19 +25,22 @@ export async function transactionByExternalId(db: Queryable, externalId: string)
 /** The row, locked until the tx ends, with the database's time: every change of a payment is made under this lock. */
 export async function lockTransaction(
   tx: Queryable,
-  by: { id: string } | { externalId: string } | { operationId: string },
+  by: { id: string } | { externalId: string },
 ): Promise<(Transaction & { now: Date }) | undefined> {
-  const [condition, value] =
-    'id' in by
-      ? ['id = $1', by.id]
-      : 'externalId' in by
-        ? ['external_id = $1', by.externalId]
-        : ['id = (select transaction_id from operations where id = $1)', by.operationId];
+  const [condition, value] = 'id' in by ? ['id = $1', by.id] : ['external_id = $1', by.externalId];
   return maybeRow(
     await tx.query<Transaction & { now: Date }>(
       `select ${COLUMNS}, clock_timestamp() as now from transactions where ${condition} for update`,
       [value],
     ),
+  );
+}
+
+/** The same for several, in the order of their ids. */
+export function lockTransactions(tx: Queryable, ids: readonly string[]): Promise<(Transaction & { now: Date })[]> {
+  return tx.query<Transaction & { now: Date }>(
+    `select ${COLUMNS}, clock_timestamp() as now from transactions where id = any ($1::uuid[]) order by id for update`,
+    [ids],
   );
 }
 

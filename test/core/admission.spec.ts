@@ -35,7 +35,7 @@ describe('R48 what may begin', () => {
     error instanceof ConnectError && error.code === Code.Unavailable && errorInfo(error)?.reason === 'OVERLOADED';
 
   it('is let in at once while there is room, and then in turn: what follows a payment, and a repeat, before new payments', async () => {
-    const { begun, come, end } = visitors(createAdmission(2, BUDGET_MS, quietLog()));
+    const { begun, come, end } = visitors(createAdmission(() => 2, BUDGET_MS, quietLog()));
     const repeated = arrive();
     const all = [come('known', repeated), come('other')];
     await new Promise(setImmediate);
@@ -48,7 +48,7 @@ describe('R48 what may begin', () => {
   });
 
   it('is what can be done in time: the rest is refused as it comes, and nothing of it begins', async () => {
-    const { begun, come, end } = visitors(createAdmission(1, BUDGET_MS, quietLog()));
+    const { begun, come, end } = visitors(createAdmission(() => 1, BUDGET_MS, quietLog()));
     const first = come('first');
     const fates = await Promise.all(
       Array.from({ length: 2_000 }, (_, i) =>
@@ -68,7 +68,7 @@ describe('R48 what may begin', () => {
   });
 
   it('is never all of one merchant', async () => {
-    const { come, end, begun } = visitors(createAdmission(1, BUDGET_MS, quietLog()));
+    const { come, end, begun } = visitors(createAdmission(() => 1, BUDGET_MS, quietLog()));
     const first = come('first');
     const owner = 'the busy one';
     const fates: unknown[] = [];
@@ -88,7 +88,7 @@ describe('R48 what may begin', () => {
   });
 
   it('gives its place to the next one, whatever became of it', async () => {
-    const admission = createAdmission(1, BUDGET_MS, quietLog());
+    const admission = createAdmission(() => 1, BUDGET_MS, quietLog());
     const budget = startBudget(BUDGET_MS, undefined);
     const fails = () => Promise.reject(new Error('no database'));
     for (let i = 0; i < 5; i++) await assert.rejects(admission.admit(arrive(), budget, fails), /no database/);
@@ -96,7 +96,7 @@ describe('R48 what may begin', () => {
   });
 
   it('is refused when its turn does not come, and says that it sheds', async () => {
-    const admission = createAdmission(1, 200, quietLog());
+    const admission = createAdmission(() => 1, 200, quietLog());
     const { come, end, begun } = visitors(admission);
     const first = come('first');
     assert.equal(admission.isShedding(), false);
@@ -111,7 +111,14 @@ describe('R48 what may begin', () => {
     const log = quietLog();
     let now = 0;
     // So short a budget leaves no time to wait.
-    const { come, end } = visitors(createAdmission(1, 40, log, () => now));
+    const { come, end } = visitors(
+      createAdmission(
+        () => 1,
+        40,
+        log,
+        () => now,
+      ),
+    );
     const alerts = () => log.lines.filter(({ alert }) => alert === 'overloaded').length;
     const shedEvery = async (ms: number, times: number) => {
       for (let i = 0; i < times; i++, now += ms) await assert.rejects(come('too much'), isRefused);

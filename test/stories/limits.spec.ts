@@ -93,18 +93,26 @@ describe('R1 when the time to answer is over before anything could be written', 
     });
 
   it('an order whose intent stands is never sent: it failed with 1003, with its event', async () => {
-    const payment = await whileLocked('share row exclusive', () => stage.pay());
+    await asDatabase(stage.url, (client) =>
+      client.query(
+        `create function core.slowly() returns trigger language plpgsql as $$ begin perform pg_sleep(0.7); return new; end $$;
+         create trigger slowly before insert on core.transactions for each row execute function core.slowly()`,
+      ),
+    );
+    const payment = await stage.pay();
+    await asDatabase(stage.url, (client) => client.query('drop function core.slowly cascade'));
     assertSays(payment.answer, 1003, 'NOT_SENT');
     await stage.told(payment, 'transaction', 1003);
     assert.equal(await stage.sends(payment, 'authorize'), 0);
   });
 
-  it('a call gets 503 and leaves nothing behind, and may come again', async () => {
-    const payment = await whileLocked('access exclusive', () => stage.pay());
-    assert.equal(payment.answer.status, 503);
-    assert.deepEqual(await rowsOf(stage, payment.wixTransactionId), []);
-    assertSays((await stage.wix.again(payment)).answer);
-  });
+  for (const mode of ['share row exclusive', 'access exclusive'])
+    it(`R48 a call that waits for a lock (${mode}) gets 503 and leaves nothing behind, and may come again`, async () => {
+      const payment = await whileLocked(mode, () => stage.pay());
+      assert.equal(payment.answer.status, 503);
+      assert.deepEqual(await rowsOf(stage, payment.wixTransactionId), []);
+      assertSays((await stage.wix.again(payment)).answer);
+    });
 });
 
 const rowsOf = (stage: Stage, wixTransactionId: string) =>

@@ -5,7 +5,8 @@ import { eventually } from '../support/eventually.ts';
 import { assertSays, type Stage, useStage } from '../support/stage.ts';
 import type { Payment } from '../wix/wix.ts';
 
-describe('R48 when more payments are offered than can be done', () => {
+describe('R48 when more payments are offered than can be done', function () {
+  this.timeout(60_000);
   const stage = useStage({ env: { DATABASE_POOL_SIZE: '4', ANSWER_BUDGET_MS: '3000' } });
 
   // The capacity is made small: so many new payments a second, and no more, can be written.
