@@ -36,7 +36,7 @@ export const relayConfig = z.object({
   /** The answer to Wix's call comes first (R6). */
   EVENT_DELAY_MS: milliseconds(200, { min: 0 }),
   /** Attempts that run at once; those of one merchant are a quarter of them at most (R29). */
-  RELAY_CONCURRENCY: integer(64, { min: 1, max: 256 }),
+  RELAY_CONCURRENCY: integer(128, { min: 1, max: 256 }),
   RELAY_PORT: port(8082),
   /** Who may look at deliveries and decide about them; without it no RPC is served (R33). */
   RELAY_TOKENS: callers().optional(),
