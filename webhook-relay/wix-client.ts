@@ -43,7 +43,11 @@ export function createWixClient(config: WixConfig, timeoutMs: number = CALL_TIME
   const base = pathname.replace(/\/+$/, '');
   // An attempt has one call at a time, so that none waits for a connection. timeoutMs is the limit of the whole, whatever part is slow.
   const options = { connections: config.RELAY_CONCURRENCY, allowH2: false, headersTimeout: 0, bodyTimeout: 0 };
-  const wix: Dispatcher = config.NODE_USE_ENV_PROXY ? new EnvHttpProxyAgent(options) : new Pool(origin, options);
+  // Also the question for a tunnel ends in time: what waits for it would keep its place in the pool.
+  const clientFactory = (url: URL, more: object) => new Pool(url, { ...more, headersTimeout: timeoutMs });
+  const wix: Dispatcher = config.NODE_USE_ENV_PROXY
+    ? new EnvHttpProxyAgent({ ...options, clientFactory })
+    : new Pool(origin, options);
   let isClosed = false;
 
   async function fetchToken(): Promise<{ answer: Answer; token: string | undefined }> {
@@ -75,9 +79,16 @@ export function createWixClient(config: WixConfig, timeoutMs: number = CALL_TIME
   ): Promise<Answer & { json?: unknown }> {
     let httpStatus: number | null = null;
     const ended = new AbortController();
-    const timer = setTimeout(() => ended.abort(new DOMException('no answer in time', 'TimeoutError')), timeoutMs);
+    const late = Promise.withResolvers<never>();
+    const timer = setTimeout(() => {
+      const error = new DOMException('no answer in time', 'TimeoutError');
+      // The signal alone does not end a call that waits for its connection, as through a proxy that says nothing.
+      late.reject(error);
+      ended.abort(error);
+    }, timeoutMs);
+    const inTime = <T>(work: Promise<T>) => Promise.race([work, late.promise]);
     try {
-      const response = await wix.request({
+      const request = wix.request({
         origin,
         path: base + path,
         method: 'POST',
@@ -90,9 +101,10 @@ export function createWixClient(config: WixConfig, timeoutMs: number = CALL_TIME
         body,
         signal: ended.signal,
       });
+      const response = await inTime(request);
       httpStatus = response.statusCode;
       const header = (name: string) => String(response.headers[name] ?? '');
-      const { text: raw, whole } = await readText(response.body);
+      const { text: raw, whole } = await inTime(readText(response.body));
       const json = whole && isJson(header('content-type')) ? parseJson(raw) : undefined;
       const error = httpStatus !== 200 ? `status ${httpStatus}` : json === undefined ? 'not JSON, or too long' : null;
       const text = bounded(raw.replaceAll(secret, '[redacted]').replaceAll('\0', ''), ANSWER_KEPT_MAX);
