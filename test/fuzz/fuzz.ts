@@ -30,6 +30,8 @@ const BATCH = 500;
 const ANSWER_MS = 60_000;
 /** A watch is left, not answered, while its payment is open. */
 const WATCH_MS = 1_000;
+/** Of this process: then the machine stood still, or had no time for it, nor for the connector. */
+const PAUSE_MS = 5_000;
 const RSS_STEPS = 10;
 /** After the first step: what is still being compiled and cached then, and what a collection has not yet given back. */
 const RSS_GROWTH_MAX = 250;
@@ -59,13 +61,15 @@ export async function fuzz(options: {
   const rss: (number | undefined)[] = [];
   const session = createSession(target.ports.grpc);
   const seen = new Set<unknown>();
+  const pauses = watchPauses();
   const startedAt = performance.now();
   const seconds = () => Math.round((performance.now() - startedAt) / 1000);
 
   async function run(input: Input, number: number): Promise<void> {
+    const begun = pauses.count();
     const { answer, wrong } = await judge(target, session, seen, input).catch((error: Error) => ({
-      answer: 'none',
-      wrong: [`no answer: ${error.message}`],
+      answer: pauses.count() > begun ? 'none in a pause' : 'none',
+      wrong: pauses.count() > begun ? [] : [`no answer: ${error.message}`],
     }));
     const name = `${input.kind === 'bytes' ? input.door : input.kind} ${answer}`;
     answers.set(name, (answers.get(name) ?? 0) + 1);
@@ -93,6 +97,7 @@ export async function fuzz(options: {
     failures.push(`not well in the end: ${(error as Error).message}`);
   } finally {
     session.close();
+    pauses.end();
     await target.stop();
   }
   const isExpected = (line: Target['lines'][number]) => ALERTS.includes(String(line.alert)) || isBusy(line);
@@ -107,11 +112,19 @@ export async function fuzz(options: {
 /** A busy machine is answered as it is stated, and logged: it is none of the inputs' doing. */
 function isBusy({ err }: Target['lines'][number]): boolean {
   const { code, message } = (err ?? {}) as { code?: Code; message?: string };
-  return (
-    code === Code.Unavailable ||
-    code === Code.DeadlineExceeded ||
-    /connection timeout|timeout exceeded when trying to connect/.test(message ?? '')
-  );
+  return code === Code.Unavailable || code === Code.DeadlineExceeded || /timeout|not queryable/.test(message ?? '');
+}
+
+/** Counts how often this process was not run for long. */
+function watchPauses() {
+  let count = 0;
+  let last = performance.now();
+  const timer = setInterval(() => {
+    const now = performance.now();
+    if (now - last > PAUSE_MS) count += 1;
+    last = now;
+  }, 1_000);
+  return { count: () => count, end: () => clearInterval(timer) };
 }
 
 interface Verdict {
