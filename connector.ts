@@ -1,5 +1,5 @@
 import { parseArgs } from 'node:util';
-import { createClient, createRouterTransport, type Transport } from '@connectrpc/connect';
+import { createClient, type Transport } from '@connectrpc/connect';
 import { z } from 'zod';
 import { coreConfig, processorConfig } from './core/config.ts';
 import { SEND_MS } from './core/publish-outbox.ts';
@@ -17,13 +17,13 @@ import {
   secretNames,
   text,
 } from './proto/runtime/config.ts';
+import { createDirectTransport } from './proto/runtime/direct-transport.ts';
 import { startEmbeddedPostgres } from './proto/runtime/embedded-postgres.ts';
 import { createGrpcTransport } from './proto/runtime/grpc-transport.ts';
 import { createKafkaPublisher, createKafkaReceiver, hideTimerWarnings } from './proto/runtime/kafka.ts';
 import { kafkaConfig } from './proto/runtime/kafka-client.ts';
 import { runMain, type Service } from './proto/runtime/lifecycle.ts';
 import { createLog, type Log } from './proto/runtime/log.ts';
-import { MESSAGE_LIMITS } from './proto/runtime/rpc.ts';
 import { demandSafety, warnOfPlaintext } from './proto/runtime/safe-config.ts';
 import { tlsOf } from './proto/runtime/tls.ts';
 import { relayConfig } from './webhook-relay/config.ts';
@@ -78,9 +78,7 @@ export async function createConnector(
     { log: coreLog, processor: deps.processor, events: publisher ?? { publish: relay.receive } },
   );
   const asGateway = actAs({ name: 'gateway', role: 'gateway' });
-  const transport = createRouterTransport(core.routes, {
-    router: { ...MESSAGE_LIMITS, interceptors: [...core.interceptors, asGateway] },
-  });
+  const transport = createDirectTransport(core.routes, [...core.interceptors, asGateway]);
   const gateway = createGateway(config, {
     payments: createClient(PaymentsService, transport),
     log: deps.log('gateway'),

@@ -5,7 +5,7 @@ import { Code, ConnectError, createClient, type HandlerContext, type Transport }
 import type { GetTransactionRequest } from '../../proto/gen/payments/v1/payments_service_pb.js';
 import { type GetTransactionResponseSchema, PaymentsService } from '../../proto/gen/payments/v1/payments_service_pb.js';
 import { errorInfo, rpcError } from '../../proto/runtime/rpc.ts';
-import { carriers } from './carriers.ts';
+import { carriers, wires } from './carriers.ts';
 
 type Answer = MessageInitShape<typeof GetTransactionResponseSchema>;
 type Handler = (request: GetTransactionRequest, context: HandlerContext) => Promise<Answer>;
@@ -70,14 +70,16 @@ for (const carrier of carriers) {
       assert.deepEqual([error.code, error.rawMessage], [Code.Aborted, text]);
     });
 
-    it('refuses a message above the limit in either direction, and serves on', async () => {
-      const text = 'x'.repeat(MESSAGE_MAX);
-      handler = async ({ key }) => ({ transaction: { id: key.value === 'much' ? text : 'little' } });
-      const get = (value: string) => client().getTransaction({ key: { case: 'id', value } });
-      for (const value of [text, 'much'])
-        await assert.rejects(get(value), (error) => ConnectError.from(error).code === Code.ResourceExhausted);
-      assert.equal((await get('x'.repeat(MESSAGE_MAX - 100))).transaction?.id, 'little');
-    });
+    // What goes over no wire was held to a limit where it came from.
+    if (wires.includes(carrier))
+      it('refuses a message above the limit in either direction, and serves on', async () => {
+        const text = 'x'.repeat(MESSAGE_MAX);
+        handler = async ({ key }) => ({ transaction: { id: key.value === 'much' ? text : 'little' } });
+        const get = (value: string) => client().getTransaction({ key: { case: 'id', value } });
+        for (const value of [text, 'much'])
+          await assert.rejects(get(value), (error) => ConnectError.from(error).code === Code.ResourceExhausted);
+        assert.equal((await get('x'.repeat(MESSAGE_MAX - 100))).transaction?.id, 'little');
+      });
 
     it('says "internal error" of an untyped error and nothing of its text', async () => {
       handler = async () => {

@@ -1,10 +1,10 @@
-import { type ConnectRouter, createRouterTransport, type Interceptor, type Transport } from '@connectrpc/connect';
+import type { ConnectRouter, Interceptor, Transport } from '@connectrpc/connect';
 import { createConnectTransport } from '@connectrpc/connect-node';
-import { type Door, enterBy } from '../../proto/runtime/callers.ts';
+import type { Door } from '../../proto/runtime/callers.ts';
+import { createDirectTransport } from '../../proto/runtime/direct-transport.ts';
 import { createGrpcServer } from '../../proto/runtime/grpc-server.ts';
 import { createGrpcTransport } from '../../proto/runtime/grpc-transport.ts';
 import { createAdminServer } from '../../proto/runtime/lifecycle.ts';
-import { MESSAGE_LIMITS } from '../../proto/runtime/rpc.ts';
 import { createRpcHandler } from '../../proto/runtime/rpc-over-http.ts';
 import { quietLog } from '../support/log.ts';
 
@@ -54,13 +54,13 @@ const http: Carrier = {
   },
 };
 
-const inProcess: Carrier = {
-  name: 'one process',
-  async open(routes, { client = [], server: interceptors = [], door } = {}) {
-    const router = { ...MESSAGE_LIMITS, interceptors: [...interceptors, ...(door ? [enterBy(door)] : [])] };
-    const transport = createRouterTransport(routes, { router, transport: { interceptors: client } });
-    return { transport, close: async () => undefined };
-  },
+const direct: Carrier = {
+  name: 'nothing, within one process',
+  open: async (routes, { server: interceptors = [] } = {}) => ({
+    transport: createDirectTransport(routes, interceptors),
+    close: async () => undefined,
+  }),
 };
 
-export const carriers: readonly Carrier[] = [grpc, http, inProcess];
+export const wires: readonly Carrier[] = [grpc, http];
+export const carriers: readonly Carrier[] = [...wires, direct];

@@ -13,10 +13,11 @@ import {
   withToken,
 } from '../../proto/runtime/callers.ts';
 import { Secret } from '../../proto/runtime/config.ts';
+import { createDirectTransport } from '../../proto/runtime/direct-transport.ts';
 import { createGrpcServer } from '../../proto/runtime/grpc-server.ts';
 import { errorInfo, logCalls } from '../../proto/runtime/rpc.ts';
 import { quietLog } from '../support/log.ts';
-import { carriers, type Routes } from './carriers.ts';
+import { type Routes, wires } from './carriers.ts';
 
 const secretOf = (name: string) => `${name}-`.padEnd(32, '0123456789');
 const callers = createCallers(
@@ -33,7 +34,7 @@ const whoCalls: Routes = (router) =>
     listTransactions: () => ({}),
   });
 
-for (const carrier of carriers) {
+for (const carrier of wires) {
   describe(`R33 the door over ${carrier.name}`, () => {
     const log = quietLog();
     const closing: (() => Promise<void>)[] = [];
@@ -119,7 +120,7 @@ describe('R34 the log of grpc-js', () => {
 
 describe('R33 within one process', () => {
   it('every call is the one caller that was named', async () => {
-    const { transport } = await carriers[2]!.open(whoCalls, { server: [actAs({ name: 'inside', role: 'gateway' })] });
+    const transport = createDirectTransport(whoCalls, [actAs({ name: 'inside', role: 'gateway' })]);
     const { transaction } = await createClient(PaymentsService, transport).getTransaction({});
     assert.equal(transaction?.id, 'inside');
   });

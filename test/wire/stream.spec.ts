@@ -7,13 +7,13 @@ import {
   type WatchTransactionResponseSchema,
 } from '../../proto/gen/payments/v1/payments_service_pb.js';
 import { errorInfo, rpcError } from '../../proto/runtime/rpc.ts';
-import { carriers } from './carriers.ts';
+import { wires } from './carriers.ts';
 
 type Answers = AsyncIterable<MessageInitShape<typeof WatchTransactionResponseSchema>>;
 
 const BEYOND_DOUBLE = 9_007_199_254_740_993n;
 
-for (const carrier of carriers) {
+for (const carrier of wires) {
   describe(`a stream of answers over ${carrier.name}`, () => {
     let handler: (context: HandlerContext) => Answers;
     let transport: Transport;
