@@ -12,50 +12,75 @@ export interface Calls {
   /** How many more may run. */
   room(): number;
   /**
-   * Throws UNAVAILABLE when there is no room for this owner, of whom none may take everything: asked before tx 1, so that nothing is
-   * recorded (R20). A tenth is kept from new payments, for what follows those that were made (R48).
+   * Whether there is room for this owner, of whom none may take everything: asked before tx 1, so that nothing is recorded (R20). A tenth is
+   * kept from new payments, for what follows those that were made (R48).
    */
-  demandRoom(owner: string, isNewPayment: boolean): void;
   hasRoom(owner: string, isNewPayment: boolean): boolean;
-  /** Runs detached from any caller. Never rejects: an error is logged, the rows say what to ask. */
-  run(work: () => Promise<void>, owner?: string): Promise<void>;
+  /** Throws UNAVAILABLE if there is none. */
+  demandRoom(owner: string, isNewPayment: boolean): void;
+  /** Takes a place for a new payment before its tx 1, so that those that begin together find the places of the others taken. Throws as demandRoom. */
+  reserve(owner: string): Place;
+  /** Takes a place, whether there is room or not. */
+  take(owner: string): Place;
+  /** Runs detached from any caller, then gives up the place. Never rejects: an error is logged, the rows say what to ask. */
+  run(work: () => Promise<void>, place?: Place): Promise<void>;
   /** Waits for what is in flight, then cuts it off: its rows stay as they are, and reconciliation settles them (R38). */
   drain(ms: number): Promise<void>;
+}
+
+export interface Place {
+  /** May be called more than once. */
+  giveUp(): void;
 }
 
 export function createCalls(name: string, max: number, log: Log): Calls {
   const running = new Set<Promise<void>>();
   const owned = new Map<string, number>();
-  const own = (owner: string, more: 1 | -1) => {
-    const count = (owned.get(owner) ?? 0) + more;
-    if (count > 0) owned.set(owner, count);
-    else owned.delete(owner);
-  };
   const end = new AbortController();
   const inFlight = gauge('calls_in_flight', 'Detached work that is running.', ['name']);
-  const room = () => max - running.size;
+  let taken = 0;
+  const count = (owner: string, more: 1 | -1) => {
+    taken += more;
+    const own = (owned.get(owner) ?? 0) + more;
+    if (own > 0) owned.set(owner, own);
+    else owned.delete(owner);
+    inFlight.set({ name }, taken);
+  };
+  const take = (owner: string): Place => {
+    let isTaken = true;
+    count(owner, 1);
+    return {
+      giveUp: () => {
+        if (isTaken) count(owner, -1);
+        isTaken = false;
+      },
+    };
+  };
   const mostFor = (isNewPayment: boolean) => (isNewPayment ? Math.ceil(max * 0.9) : max);
   const hasRoom = (owner: string, isNewPayment: boolean) =>
-    hasShare(owned.get(owner) ?? 0, running.size, mostFor(isNewPayment));
+    hasShare(owned.get(owner) ?? 0, taken, mostFor(isNewPayment));
+  const demandRoom = (owner: string, isNewPayment: boolean) => {
+    if (!hasRoom(owner, isNewPayment))
+      throw overloaded('too many processor calls are in flight', taken >= mostFor(isNewPayment));
+  };
   return {
     signal: end.signal,
-    room,
+    room: () => max - taken,
     hasRoom,
-    demandRoom: (owner, isNewPayment) => {
-      if (!hasRoom(owner, isNewPayment))
-        throw overloaded('too many processor calls are in flight', running.size >= mostFor(isNewPayment));
+    demandRoom,
+    reserve: (owner) => {
+      demandRoom(owner, true);
+      return take(owner);
     },
-    run: (work, owner = '') => {
-      own(owner, 1);
+    take,
+    run: (work, place = take('')) => {
       const task = work()
         .catch((err) => log.error('call.broken', { err }))
         .finally(() => {
-          own(owner, -1);
+          place.giveUp();
           running.delete(task);
-          inFlight.set({ name }, running.size);
         });
       running.add(task);
-      inFlight.set({ name }, running.size);
       return task;
     },
     drain: async (ms) => {

@@ -15,7 +15,7 @@ import { Reason } from '../proto/gen/payments/v1/reason_pb.js';
 import { AuthorizeRequest_StoredCredential as StoredCredential } from '../proto/gen/processor/v1/processor_pb.js';
 import { TooManyWaiting } from '../proto/runtime/gather.ts';
 import { counter } from '../proto/runtime/metrics.ts';
-import { type Budget, budgetOver, demandTime, overloaded, readWithin, startBudget } from './calls.ts';
+import { type Budget, budgetOver, demandTime, overloaded, type Place, readWithin, startBudget } from './calls.ts';
 import type { Core } from './context.ts';
 import * as convert from './convert.ts';
 import { isCurrency } from './currencies.ts';
@@ -50,22 +50,31 @@ export async function createTransaction(
     announce(core, { transaction: begun.declined, change: { event: 'transaction_declined' } });
     return answer(core, request, begun.declined);
   }
-  const authorize = {
-    instruction: instruction(begun.transaction, begun.operation, begun.account),
-    capture: !request.authorizeOnly,
-    paymentMethod: begun.transaction.paymentMethod,
-    merchantInitiated: begun.transaction.buyerAbsent,
-    storedCredential: storedCredential(request.details),
-    ...(request.details && { details: request.details }),
-  };
-  const send = (options: CallOptions) => core.processor.authorize(authorize, options);
-  const settled = await perform(core, budget, begun, send, numberOf(request.details));
+  const send = (options: CallOptions) => core.processor.authorize(authorizeRequest(begun, request), options);
+  const settled = await perform(core, budget, begun, send, numberOf(request.details), begun.place);
   const isDecided = settled !== undefined && settled.transaction.state !== 'authorizing';
   return isDecided ? answer(core, request, settled.transaction) : answerInTime(core, budget, request);
 }
 
+function authorizeRequest(
+  { transaction, operation, account }: Started,
+  { authorizeOnly, details }: CreateTransactionRequest,
+) {
+  return {
+    instruction: instruction(transaction, operation, account),
+    capture: !authorizeOnly,
+    paymentMethod: transaction.paymentMethod,
+    merchantInitiated: transaction.buyerAbsent,
+    storedCredential: storedCredential(details),
+    ...(details && { details }),
+  };
+}
+
+/** Recorded, and about to be sent. */
+type Started = Intent & { readonly account: ProcessorAccount; readonly place: Place };
+
 type Begin =
-  | (Intent & { readonly account: ProcessorAccount })
+  | Started
   /** It was recorded before. */
   | { readonly known: Transaction }
   /** Recorded and refused at once (R2). */
@@ -102,16 +111,18 @@ async function begin(core: Core, budget: Budget, request: CreateTransactionReque
       const declined = await alone(() => decline(core, row));
       if (declined) return { declined };
     } else {
-      core.calls.demandRoom(request.externalMerchantId, true);
       const operation = newAuthorize(core, row);
       const { account, version: merchantVersion } = merchant;
+      const place = core.calls.reserve(request.externalMerchantId);
       const begun = await core
         .beginPayment({ transaction: row, operation, merchantVersion, beginMs: budget.beginMs })
         .catch((error: unknown) => {
+          place.giveUp();
           throw error instanceof TooManyWaiting ? overloaded(error.message, true) : error;
         });
+      if (begun.is === 'new') return { ...intent(row, operation, begun), account, place };
+      place.giveUp();
       if (begun.is === 'late') throw budgetOver();
-      if (begun.is === 'new') return { ...intent(row, operation, begun), account };
     }
     const other = await find();
     if (other) return { known: other };

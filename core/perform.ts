@@ -1,6 +1,6 @@
 import type { CallOptions } from '@connectrpc/connect';
 import type { Outcome } from '../proto/gen/payments/v1/outcome_pb.js';
-import { type Budget, within } from './calls.ts';
+import { type Budget, type Place, within } from './calls.ts';
 import type { Core } from './context.ts';
 import type { Operation } from './operation.ts';
 import { notDone } from './outcome.ts';
@@ -17,7 +17,7 @@ export interface Intent {
 /**
  * Call and outcome after the intent of tx 1 (R14), for every kind of operation. No tx is open across the call; call and tx 2 are
  * detached from the caller (R3) and may outlive this function, which returns when they are done or the budget is over. What was not
- * sent by then never is: it certainly failed (R1). `cardNumber`: what the answer must not quote (R20).
+ * sent by then never is: it certainly failed (R1). `cardNumber`: what the answer must not quote (R20). `place`: one that was reserved.
  */
 export async function perform(
   core: Core,
@@ -25,6 +25,7 @@ export async function perform(
   { transaction, operation }: Intent,
   send: (options: CallOptions) => Promise<{ outcome?: Outcome | undefined }>,
   cardNumber?: string,
+  place: Place = core.calls.take(transaction.externalMerchantId ?? ''),
 ): Promise<Settled | undefined> {
   const isLate = budget.isOver();
   let settled: Settled | undefined;
@@ -33,7 +34,7 @@ export async function perform(
       ? notDone(operation, 'NOT_SENT', 'There was no time left to process it')
       : await sendFirst(core, transaction, operation, send, cardNumber);
     settled = await settle(core, operation, said);
-  }, transaction.externalMerchantId ?? '');
+  }, place);
   await (isLate ? work : within(budget.leftMs(), work));
   return settled;
 }
