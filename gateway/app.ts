@@ -1,10 +1,12 @@
+import type { IncomingMessage, RequestListener } from 'node:http';
+import type { Socket } from 'node:net';
 import Router from '@koa/router';
 import Koa, { type Context, type Next } from 'koa';
 import type { Log } from '../proto/runtime/log.ts';
 import { counter, histogram } from '../proto/runtime/metrics.ts';
 import { captureTransaction, voidTransaction } from './capture-or-void.ts';
 import { connectAccount } from './connect-account.ts';
-import { type AskCore, Overloaded } from './core.ts';
+import { type AskCore, OVERLOADED } from './core.ts';
 import { createTransaction } from './create-transaction.ts';
 import type { ReadBody } from './read-body.ts';
 import { refundTransaction } from './refund-transaction.ts';
@@ -24,8 +26,14 @@ const CALLS: Record<string, WixCall> = {
   'void-transaction': voidTransaction,
 };
 
+const PREFIX = '/wix/v1';
+const NEW_PAYMENT = `${PREFIX}/create-transaction`;
+const SHED = { 'Content-Type': 'application/json; charset=utf-8', 'Content-Length': 2, 'Retry-After': 1 };
+
 const LOGGED = ['wixMerchantId', 'wixTransactionId', 'wixRefundId', 'pluginTransactionId', 'pluginRefundId'];
 const LOGGED_MAX = 200;
+/** Of a body that nobody reads. */
+const DISCARDED_BYTES_MAX = 64 * 1024;
 
 /** The HTTP side of the gateway: POST /wix/v1/<call>, nothing else. */
 export function createApp(deps: {
@@ -34,11 +42,13 @@ export function createApp(deps: {
   throttle: Throttle;
   ask: AskCore;
   log: Log;
-}): Koa {
+}): RequestListener {
   const durations = histogram('wix_call_duration_seconds', 'Calls of Wix, from headers to answer.', ['call', 'status']);
   const shed = counter('wix_calls_shed_total', 'Calls of Wix answered 503 because there is too much to do.', ['call']);
+  /** Connections that have carried a good signature. */
+  const signed = new WeakSet<Socket>();
   const app = new Koa();
-  const router = new Router({ prefix: '/wix/v1', strict: true });
+  const router = new Router({ prefix: PREFIX, strict: true });
   for (const [name, call] of Object.entries(CALLS)) router.all(`/${name}`, (ctx) => answerCall(ctx, name, call));
   app.use(logAndRefuse);
   app.use(demandPath);
@@ -47,7 +57,20 @@ export function createApp(deps: {
     throw new Unanswered(404, 'no such path');
   });
   app.on('error', (err: unknown) => deps.log.debug('wix.connection_lost', { err }));
-  return app;
+  const handle = app.callback();
+
+  /**
+   * While there is too much to do most new payments end here, as cheaply as can be (R48): on connections that have carried a good signature
+   * nothing more is verified, since that costs more than all the rest of a refusal.
+   */
+  return (request, response) => {
+    const isNew = request.url === NEW_PAYMENT && request.method === 'POST';
+    if (!isNew || !signed.has(request.socket) || deps.throttle.admits()) return void handle(request, response);
+    shed.inc({ call: 'create-transaction' });
+    // To connect anew would cost its sender, and this process, more than to take a small body from the connection.
+    if (restOf(request) > DISCARDED_BYTES_MAX) response.setHeader('Connection', 'close');
+    response.writeHead(503, SHED).end('{}');
+  };
 
   /** The order is R7's: nothing of the body is read before its signature is known to be good. */
   async function answerCall(ctx: Context, name: string, call: WixCall): Promise<void> {
@@ -55,9 +78,11 @@ export function createApp(deps: {
     if (ctx.method !== 'POST') throw new Unanswered(405, 'only POST is allowed');
     const signature = await deps.verify(ctx.get('Digest'));
     ctx.state.isSigned = true;
+    const wasSigned = signed.has(ctx.socket);
+    signed.add(ctx.socket);
+    if (call === createTransaction && !wasSigned && !deps.throttle.admits()) throw OVERLOADED;
     if (!/^(identity)?$/i.test(ctx.get('Content-Encoding'))) throw new Unanswered(415, 'encoded body');
     if (!ctx.is('application/json')) throw new Unanswered(415, 'not application/json');
-    if (call === createTransaction && !deps.throttle.admits()) throw new Overloaded();
     const body = await deps.readBody(ctx.req, ctx.res, signature.hash);
     signature.vouchFor(body);
     const json = parseWixJson(body);
@@ -76,7 +101,7 @@ export function createApp(deps: {
     try {
       await next();
     } catch (err) {
-      isShed = err instanceof Overloaded;
+      isShed = err === OVERLOADED;
       if (isShed) shed.inc({ call: ctx.state.call });
       refused = err instanceof Unanswered ? { problem: err.message } : { err };
       refuse(ctx, err instanceof Unanswered ? err.status : 500);
@@ -108,6 +133,13 @@ function refuse(ctx: Context, status: number): void {
   if (status === 405) ctx.set('Allow', 'POST');
   if (status === 503) ctx.set('Retry-After', '1');
   if (status === 401 || !ctx.state.isSigned || !ctx.req.complete) ctx.set('Connection', 'close');
+}
+
+/** Bytes that may still come. Who waits to be asked for a body may send one or not. */
+function restOf({ complete, headers }: IncomingMessage): number {
+  if (complete) return 0;
+  const isSure = headers.expect === undefined && headers['transfer-encoding'] === undefined;
+  return isSure ? Number(headers['content-length'] ?? 0) : Number.POSITIVE_INFINITY;
 }
 
 /** The ids in a message that may be logged: nothing that is longer than an id. */

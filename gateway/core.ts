@@ -6,12 +6,8 @@ import { errorInfo } from '../proto/runtime/rpc.ts';
 import type { Throttle } from './throttle.ts';
 import { Unanswered } from './wix-answer.ts';
 
-/** Refused before anything of it was read or recorded: there is too much to do (R48). */
-export class Overloaded extends Unanswered {
-  constructor() {
-    super(503, 'too much to do');
-  }
-}
+/** Refused before anything of it was recorded: there is too much to do (R48). One for all: to make an error costs as much as the refusal. */
+export const OVERLOADED = new Unanswered(503, 'too much to do');
 
 function overloadIn(err: unknown): { scope?: string } | undefined {
   const info = err instanceof ConnectError ? errorInfo(err) : undefined;
@@ -57,7 +53,7 @@ export function createAskCore(
       if (overload) {
         // One merchant that has more than its share says nothing of the others.
         if (method === 'createTransaction' && overload.scope === 'all') throttle.refused();
-        throw new Overloaded();
+        throw OVERLOADED;
       }
       log.error('core.no_answer', { callId: request.callId, err });
       const { code } = ConnectError.from(err);

@@ -1,6 +1,6 @@
 import { createServer, type IncomingMessage } from 'node:http';
 import { boundConnections, peerOf } from '../proto/runtime/bounds.ts';
-import { closeHttp, createAdminServer, listen, type Service } from '../proto/runtime/lifecycle.ts';
+import { closeHttp, createAdminServer, listenToMany, type Service } from '../proto/runtime/lifecycle.ts';
 import type { Log } from '../proto/runtime/log.ts';
 import { createApp } from './app.ts';
 import type { GatewayConfig } from './config.ts';
@@ -38,7 +38,7 @@ export function createGateway(
   const { payments, log, now } = deps;
   const { maxConnections, bodyBytesMax, ...limits } = { ...LIMITS, ...deps.limits };
   const throttle = createThrottle();
-  const app = createApp({
+  const handle = createApp({
     verify: createSignatureVerifier(config.WIX_PUBLIC_KEY, now),
     readBody: createBodyReader(bodyBytesMax),
     throttle,
@@ -50,7 +50,6 @@ export function createGateway(
     }),
     log,
   });
-  const handle = app.callback();
   const connectionsCheckingInterval = Math.min(1_000, limits.headersTimeout);
   const server = createServer({ ...limits, connectionsCheckingInterval }, handle);
   // Who has begun a request is signed, or is closed with its answer (R7). Wix sends its headers as it connects.
@@ -72,7 +71,7 @@ export function createGateway(
     adminPort: 0,
     async start() {
       gateway.adminPort = await admin.start();
-      gateway.port = await listen(server, config.GATEWAY_PORT, config.GATEWAY_HOST);
+      gateway.port = await listenToMany(server, config.GATEWAY_PORT, config.GATEWAY_HOST);
       log.info('gateway.listening', { port: gateway.port, adminPort: gateway.adminPort });
     },
     async stop(drainMs = config.DRAIN_MS) {

@@ -1,8 +1,9 @@
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
-import type { AddressInfo, Server as NetServer } from 'node:net';
+import { type AddressInfo, createServer as createNetServer, type Server as NetServer, type Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
+import { promisify } from 'node:util';
 import { boundConnections, peerOf } from './bounds.ts';
 import { afterByteOrderMark, ConfigError, type Env } from './config.ts';
 import { createLog, type Log } from './log.ts';
@@ -21,6 +22,10 @@ const ANSWER_TAKEN_MS = 10_000;
 
 /** Connections that wait to be accepted; of one that finds no place the kernel drops bytes, which come again after seconds. */
 const BACKLOG = 4_096;
+
+/** Sockets that listen on a port to which many connect at once. */
+const LISTENERS = 16;
+const SHARES_PORTS = ['linux', 'freebsd'].includes(process.platform);
 
 /** For what a library does after an orderly end, such as closing its connections. */
 const LEFT_OVER_MS = 500;
@@ -91,14 +96,41 @@ export async function listen(server: NetServer, port: number, host: string): Pro
   return (server.address() as AddressInfo).port;
 }
 
+/** The other sockets that listen for a server. */
+const listeners = new WeakMap<Server, readonly NetServer[]>();
+
+/**
+ * Listens on a port to which many connect at once, with several sockets that share it: the event loop accepts one connection of each of
+ * them a turn, and the turns of a busy process are few. With one socket where the system knows no SO_REUSEPORT.
+ */
+export async function listenToMany(server: Server, port: number, host: string): Promise<number> {
+  if (!SHARES_PORTS) return listen(server, port, host);
+  if (port !== 0) {
+    // Another process of this user could share the port too, and get part of the calls: it must be free.
+    const probe = createNetServer();
+    await listen(probe, port, host);
+    await promisify(probe.close.bind(probe))();
+  }
+  const options = { host, backlog: BACKLOG, reusePort: true };
+  await once(server.listen({ ...options, port }), 'listening');
+  const { port: bound } = server.address() as AddressInfo;
+  const accept = (socket: Socket) => server.emit('connection', socket);
+  const others = Array.from({ length: LISTENERS - 1 }, () =>
+    createNetServer({ allowHalfOpen: true, noDelay: true }, accept),
+  );
+  listeners.set(server, others);
+  for (const other of others) await once(other.listen({ ...options, port: bound }), 'listening');
+  return bound;
+}
+
 /** Stops accepting, lets what is in flight end for up to drainMs, then cuts it off. */
 export async function closeHttp(server: Server, drainMs: number): Promise<void> {
   if (!server.listening) return;
-  const closed = once(server.close(), 'close');
+  const closed = [...(listeners.get(server) ?? []), server].map((listener) => once(listener.close(), 'close'));
   // A connection kept alive is idle only once its present answer has gone out, so it is looked at again and again.
   const idle = setInterval(() => server.closeIdleConnections(), 50);
   const force = setTimeout(() => server.closeAllConnections(), drainMs);
-  await closed;
+  await Promise.all(closed);
   clearInterval(idle);
   clearTimeout(force);
 }

@@ -1,21 +1,23 @@
+import { fork } from 'node:child_process';
+import { once } from 'node:events';
 import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
-import { Agent, request } from 'node:http';
 import { availableParallelism, tmpdir } from 'node:os';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
 import { sleep } from '../../proto/runtime/loop.ts';
 import { startEngine } from '../faults/engine-process.ts';
-import { endAll, endPostgres } from '../faults/program.ts';
-import { adminUrlOf, ask, openSurroundings, startConnector } from '../faults/surroundings.ts';
+import { endAll, endPostgres, freePort, startProgram } from '../faults/program.ts';
+import { adminUrlOf, ask, ENGINE_TOKEN, newKey } from '../faults/surroundings.ts';
 import { onSignal } from '../support/on-signal.ts';
 import { send } from '../wix/client.ts';
 import { toJson } from '../wix/json.ts';
 import { createKeys, type Keys } from '../wix/keys.ts';
 import { type Connected, connectRequest, paymentRequest } from '../wix/requests.ts';
+import { type Connection, createConnection, post } from './http-client.ts';
 
 // What becomes of payments when more are offered than can be done.
 
-const HELP = `npm run bench:overload [-- --seconds 6 --budget 2000 --capacity N]
+const HELP = `npm run bench:overload [-- --seconds 6 --budget 2000 --merchants 8 --capacity N]
 
 The connector in one process and the engine in another. First its capacity, by 32 buyers who pay one after the other; then payments
 are offered at multiples of it, whatever becomes of them, all signed beforehand. Of each stage: what was offered and what was
@@ -27,11 +29,6 @@ quickly as before.
 const STAGES = [0.5, 1, 2, 3, 10];
 const BUYERS = 32;
 
-interface Shot {
-  readonly body: Buffer;
-  readonly digest: string;
-}
-
 interface Answered {
   readonly status: number;
   readonly approved: boolean;
@@ -40,45 +37,35 @@ interface Answered {
 }
 
 interface Range {
-  readonly url: string;
+  readonly port: number;
   readonly keys: Keys;
-  readonly merchant: Connected;
+  readonly merchants: readonly Connected[];
   readonly databaseUrl: string;
+  /** On which nothing is being asked. */
+  readonly free: Connection[];
 }
 
-const agent = new Agent({ keepAlive: true, maxSockets: 1_500 });
-
-function load({ keys, merchant }: Range, count: number): Shot[] {
-  return Array.from({ length: count }, () => {
-    const body = Buffer.from(toJson(paymentRequest(merchant)));
-    return { body, digest: keys.digestFor(body) ?? '' };
+/** Whole calls, signed beforehand. */
+function load({ keys, merchants }: Range, count: number): Buffer[] {
+  return Array.from({ length: count }, (_, i) => {
+    const body = Buffer.from(toJson(paymentRequest(merchants[i % merchants.length]!)));
+    return post('/wix/v1/create-transaction', body, { digest: keys.digestFor(body) ?? '' });
   });
 }
 
-function fire({ url }: Range, { body, digest }: Shot): Promise<Answered> {
+async function fire({ port, free }: Range, shot: Buffer): Promise<Answered> {
   const begun = performance.now();
-  return new Promise((resolve) => {
-    const end = (status: number, text: string) => {
-      const at = performance.now();
-      const approved = status === 200 && text.includes('pluginTransactionId') && !text.includes('reasonCode');
-      resolve({ status, approved, ms: at - begun, at });
-    };
-    const headers = { 'content-type': 'application/json', 'content-length': body.length, digest };
-    const call = request(`${url}/wix/v1/create-transaction`, { method: 'POST', agent, headers }, (response) => {
-      let text = '';
-      response.setEncoding('utf8').on('data', (chunk: string) => {
-        text += chunk;
-      });
-      response.on('end', () => end(response.statusCode ?? 0, text));
-    });
-    call.on('error', () => end(0, ''));
-    call.end(body);
-  });
+  const connection = free.pop() ?? createConnection(port);
+  const { status, text } = await connection.ask(shot);
+  const at = performance.now();
+  free.push(connection);
+  const approved = status === 200 && text.includes('pluginTransactionId') && !text.includes('reasonCode');
+  return { status, approved, ms: at - begun, at };
 }
 
 /** So many buyers, each of whom pays again when the last payment was answered. Approved payments a second. */
 async function capacityOf(range: Range, seconds: number): Promise<number> {
-  const shots = load(range, 400 * seconds);
+  const shots = load(range, 1_000 * seconds);
   const begun = performance.now();
   const end = begun + seconds * 1000;
   let approved = 0;
@@ -117,7 +104,7 @@ async function backToNormal(range: Range, calm: number): Promise<number> {
   const begun = performance.now();
   for (let good = 0; good < 3; ) {
     const [shot] = load(range, 1);
-    const { approved, ms } = await fire(range, shot as Shot);
+    const { approved, ms } = await fire(range, shot as Buffer);
     good = approved && ms < 3 * calm + 20 ? good + 1 : 0;
     if (performance.now() - begun > 60_000) break;
   }
@@ -127,27 +114,45 @@ async function backToNormal(range: Range, calm: number): Promise<number> {
 const quantile = (values: readonly number[], share: number) =>
   values.toSorted((a, b) => a - b)[Math.floor(values.length * share)] ?? Number.NaN;
 
+interface Options {
+  readonly seconds: number;
+  readonly budgetMs: string;
+  readonly known: number | undefined;
+  readonly merchantCount: number;
+}
+
 const row = (cells: readonly string[]) => `${cells.map((cell) => cell.padStart(11)).join('')}\n`;
 
-async function run(folder: string, seconds: number, budgetMs: string, known: number | undefined): Promise<void> {
-  const stage = await openSurroundings();
+async function run(folder: string, options: Options): Promise<void> {
+  const { seconds, budgetMs, known, merchantCount } = options;
   const keys = createKeys();
   const dataDir = path.join(folder, 'data');
+  const wix = fork(path.join(import.meta.dirname, 'quick-wix.ts'), { serialization: 'advanced' });
+  const free: Connection[] = [];
   try {
+    const [{ port: wixPort }] = (await once(wix, 'message')) as [{ port: number }];
     const engine = await startEngine(path.join(folder, 'engine'));
-    const env = {
-      ...{ ...stage.env, DATA_DIR: dataDir, PROCESSOR_URL: engine.url, WIX_PUBLIC_KEY: keys.publicKeyPem },
+    const port = Number(await freePort());
+    startProgram('connector.ts', {
+      ...{
+        DATA_DIR: dataDir,
+        GATEWAY_PORT: String(port),
+        GATEWAY_ADMIN_PORT: '0',
+        CORE_HTTP_PORT: '0',
+        RELAY_PORT: '0',
+      },
+      ...{ WIX_PUBLIC_KEY: keys.publicKeyPem, WIX_API_URL: `http://127.0.0.1:${wixPort}`, WIX_APP_ID: 'bench' },
+      ...{ WIX_APP_SECRET: 'a-secret-of-the-bench', WIX_USER_AGENT: 'bench/1.0', MODE_WHEN_ABSENT: 'sandbox' },
+      ...{ PROCESSOR_URL: engine.url, PROCESSOR_TOKEN: ENGINE_TOKEN, CREDENTIALS_KEY: newKey(), EVENTS_KEY: newKey() },
       ...{ ANSWER_BUDGET_MS: budgetMs, PROCESSOR_TIMEOUT_MS: '10000', RECONCILE_GRACE_MS: '2000', LOG_LEVEL: 'error' },
-    };
-    // It is not said at the level error where it listens.
-    const { url } = await startConnector({ ...env, LOG_LEVEL: 'info' });
-    const connect = connectRequest({ credentials: { apiKey: 'bench', accountRef: 'bench' } });
-    const { body } = await send(keys, url, 'connect', toJson(connect));
-    const merchant = {
-      merchantId: String(connect.wixMerchantId),
-      credentials: body?.credentials as Record<string, string>,
-    };
-    const range: Range = { url, keys, merchant, databaseUrl: adminUrlOf(dataDir) };
+    });
+    const merchants: Connected[] = [];
+    for (let i = 0; i < merchantCount; i++) {
+      const connect = connectRequest({ credentials: { apiKey: 'bench', accountRef: `bench ${i}` } });
+      const body = await untilAnswered(() => send(keys, `http://127.0.0.1:${port}`, 'connect', toJson(connect)));
+      merchants.push({ merchantId: String(connect.wixMerchantId), credentials: body.credentials });
+    }
+    const range: Range = { port, keys, merchants, databaseUrl: adminUrlOf(dataDir), free };
     await capacityOf(range, 2);
     const calm = await calmMs(range);
     const capacity = known ?? (await capacityOf(range, seconds));
@@ -188,10 +193,19 @@ async function run(folder: string, seconds: number, budgetMs: string, known: num
       );
     }
   } finally {
-    agent.destroy();
+    for (const connection of free) connection.close();
     await endAll(folder);
     await endPostgres(dataDir);
-    await stage.close();
+    wix.kill();
+  }
+}
+
+async function untilAnswered(call: () => ReturnType<typeof send>): Promise<{ credentials: Record<string, string> }> {
+  for (let tries = 0; ; tries++) {
+    const answered = await call().catch(() => undefined);
+    if (answered?.status === 200) return answered.body as { credentials: Record<string, string> };
+    if (tries > 300) throw new Error('the connector does not answer');
+    await sleep(100);
   }
 }
 
@@ -204,6 +218,7 @@ const { values } = parseArgs({
   options: {
     seconds: { type: 'string', default: '6' },
     budget: { type: 'string', default: '2000' },
+    merchants: { type: 'string', default: '8' },
     capacity: { type: 'string' },
     help: { type: 'boolean', short: 'h' },
   },
@@ -215,7 +230,8 @@ else {
   onSignal(() => endAll(folder));
   try {
     const known = values.capacity === undefined ? undefined : Number(values.capacity);
-    await run(folder, Number(values.seconds), values.budget, known);
+    const [seconds, merchantCount] = [Number(values.seconds), Number(values.merchants)];
+    await run(folder, { seconds, budgetMs: values.budget, known, merchantCount });
   } finally {
     rmSync(folder, { recursive: true, force: true, maxRetries: 5 });
   }

@@ -2,6 +2,8 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { Agent, request } from 'node:http';
 import { Worker } from 'node:worker_threads';
+import { Code } from '@connectrpc/connect';
+import { rpcError } from '../../proto/runtime/rpc.ts';
 import {
   bytesOf,
   connect,
@@ -13,6 +15,7 @@ import {
   type TestGateway,
 } from './harness.ts';
 
+const payment = bytesOf(exampleJson('create-transaction.card-approve.request.json'));
 const script: Script = { connectMerchantAccount: () => ({ account: { id: 'acct', name: 'Tidepool' } }) };
 const body = bytesOf(exampleJson('connect-account.basic.request.json'));
 
@@ -20,15 +23,25 @@ describe('the connections of the gateway', () => {
   after(stopGateways);
 
   /** A signed call over a connection of its own, or the agent's: its status, and the port that it came from. */
-  const call = (gateway: TestGateway, agent: Agent | false = false, more: Record<string, string> = {}) =>
+  const call = (
+    gateway: TestGateway,
+    agent: Agent | false = false,
+    more: Record<string, string> = {},
+    name = 'connect-account',
+  ) =>
     new Promise<{ status: number | undefined; port: number | undefined }>((resolve, reject) => {
-      const headers = { 'content-type': 'application/json', digest: digestOf(body), 'content-length': body.length };
+      const sentBody = name === 'connect-account' ? body : payment;
+      const headers = {
+        'content-type': 'application/json',
+        digest: digestOf(sentBody),
+        'content-length': sentBody.length,
+      };
       const options = { method: 'POST', agent, headers: { ...headers, ...more } };
-      const sent = request(`${gateway.url}/wix/v1/connect-account`, options, (response) => {
+      const sent = request(`${gateway.url}/wix/v1/${name}`, options, (response) => {
         const { localPort: port } = response.socket;
         response.resume().on('end', () => resolve({ status: response.statusCode, port }));
       });
-      sent.on('error', reject).end(body);
+      sent.on('error', reject).end(sentBody);
     });
 
   it('R7 are kept once they were signed, after a refusal too', async () => {
@@ -96,5 +109,60 @@ describe('the connections of the gateway', () => {
     } finally {
       await flood.terminate();
     }
+  });
+
+  it('R48 are accepted many at a time, however long the turns of a busy process take', async () => {
+    const gateway = await startGateway({ script });
+    const count = 640;
+    // In a thread of its own: this one is the busy process.
+    const callers = new Worker(
+      `const { parentPort, workerData: { port, count } } = require('node:worker_threads');
+       let open = count;
+       for (let i = 0; i < count; i++)
+         require('node:net').connect(port, '127.0.0.1')
+           .on('error', () => undefined).on('close', () => --open === 0 && parentPort.postMessage('answered'))
+           .resume().end('GET / HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n');`,
+      { eval: true, workerData: { port: gateway.port, count } },
+    );
+    let turns = 0;
+    let isBusy = true;
+    const takeATurn = () => {
+      for (const end = performance.now() + 2; performance.now() < end; );
+      turns += 1;
+      if (isBusy) setImmediate(takeATurn);
+    };
+    const answered = once(callers, 'message');
+    takeATurn();
+    await answered;
+    isBusy = false;
+    await callers.terminate();
+    // The event loop accepts one of each listening socket a turn.
+    assert.ok(turns < count, `${turns} turns for ${count} connections`);
+  });
+
+  it('R48 that were signed stay while new payments are refused, and nothing more is verified then', async () => {
+    const gateway = await startGateway({
+      script: {
+        ...script,
+        createTransaction: () => {
+          throw rpcError(Code.Unavailable, 'OVERLOADED', 'too much', { scope: 'all' });
+        },
+      },
+    });
+    const agent = new Agent({ keepAlive: true, maxSockets: 1 });
+    const damaged = { digest: 'JWT=damaged' };
+    const refused: number[] = [];
+    // How often the core still has to be asked is left to chance.
+    while (refused.length < 10) {
+      const signed = await call(gateway, agent, {}, 'create-transaction');
+      const other = await call(gateway, agent, damaged, 'create-transaction');
+      assert.equal(signed.status, 503);
+      if (other.status !== 503) continue;
+      assert.equal(other.port, signed.port);
+      refused.push(other.status);
+      assert.equal((await call(gateway, agent, {}, 'connect-account')).port, signed.port);
+    }
+    assert.equal((await call(gateway, agent, damaged, 'refund-transaction')).status, 401);
+    agent.destroy();
   });
 });

@@ -39,10 +39,10 @@ describe('R48 new payments in front of a core that refuses many', () => {
     assert.equal(drive(at(), 500, 500, 10).through, 500);
   });
 
-  it('are let through about twice as often as it takes them, so that it is never idle', () => {
+  it('are let through a little more often than it takes them, so that it is never idle', () => {
     const { through, taken } = drive(at(), 1_000, 100, 20);
     assert.ok(taken > 95, `${taken} were taken a second`);
-    assert.ok(through < 300, `${through} were let through a second`);
+    assert.ok(through < 200, `${through} were let through a second`);
   });
 
   it('are all let through again soon after the load has gone', () => {
