@@ -185,9 +185,11 @@ export function createTurns(): Turns {
 
 /** Waits for work, but no longer than `ms`. */
 export async function within(ms: number, work: Promise<unknown>): Promise<void> {
-  const done = new AbortController();
-  await Promise.race([work, sleep(ms, done.signal)]);
-  done.abort();
+  let timer: NodeJS.Timeout | undefined;
+  const isOver = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, ms);
+  });
+  await Promise.race([work, isOver]).finally(() => clearTimeout(timer));
 }
 
 /**

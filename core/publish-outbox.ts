@@ -15,12 +15,12 @@ export const SEND_MS = 3_000;
 export async function publishOutbox(core: Core, events: EventPublisher): Promise<number> {
   return core.db.inTx(
     async (tx) => {
-      if (!(await lockPublisher(tx))) return 0;
-      const rows = await unpublished(tx, BATCH);
-      if (rows.length === 0) return 0;
+      // Read once the lock is held.
+      const [isPublisher, rows] = await Promise.all([lockPublisher(tx), unpublished(tx, BATCH)]);
+      if (!isPublisher || rows.length === 0) return 0;
       await events.publish(rows.map((row) => toMessage(core, row)));
       await markPublished(
-        tx,
+        tx.last,
         rows.map(({ id }) => id),
       );
       return rows.length;

@@ -1,6 +1,6 @@
 import { toBinary } from '@bufbuild/protobuf';
 import { CredentialsOnFileSchema } from '../proto/gen/payments/v1/outcome_pb.js';
-import { isOutage, isRolledBack, type Queryable } from '../proto/runtime/database.ts';
+import { isOutage, isRolledBack, type Queryable, type Tx } from '../proto/runtime/database.ts';
 import { counter } from '../proto/runtime/metrics.ts';
 import type { Core } from './context.ts';
 import { type Change, decide } from './decide.ts';
@@ -92,14 +92,14 @@ async function settleInTries(core: Core, learned: Learned): Promise<Settled | un
 export async function settleAll(core: Core, batch: readonly Learned[]): Promise<Result[]> {
   const [first, ...others] = batch;
   if (first && others.length === 0) return [await settleAlone(core, first, LOCK_MS)];
-  const settleUnderLocks = async (tx: Queryable) => {
+  const settleUnderLocks = async (tx: Tx) => {
     const found = await lockPayments(
       tx,
       batch.map(({ about }) => about.transactionId),
     );
     const decided = batch.map((learned) => decideOn(core, found, learned));
     const simple = decided.flatMap((one) => (one && isSimple(one) ? [one.settlement] : []));
-    const written = await writeSettlements(tx, simple);
+    const written = await writeSettlements(tx.last, simple);
     return decided.map((one) => (one && !isSimple(one) ? 'alone' : one && settled(one, written)));
   };
   return core.db.inTx(settleUnderLocks, { lockTimeoutMs: LOCK_MS });
@@ -110,9 +110,10 @@ async function settleAlone(
   learned: Learned,
   lockTimeoutMs?: number,
 ): Promise<Settled | undefined | 'claimed'> {
-  const settleUnderLock = async (tx: Queryable) => {
+  const settleUnderLock = async (tx: Tx) => {
     const found = await lockPayments(tx, [learned.about.transactionId]);
     const one = decideOn(core, found, learned);
+    if (one && isSimple(one)) return settled(one, await writeSettlements(tx.last, [one.settlement]));
     return one && apply(tx, one, learned);
   };
   try {

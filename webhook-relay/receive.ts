@@ -1,7 +1,7 @@
 import { type DescMessage, fromBinary } from '@bufbuild/protobuf';
 import { z } from 'zod';
 import { type Event, Event_Type, EventSchema } from '../proto/gen/payments/v1/event_pb.js';
-import { type Database, isRefusedData, isRolledBack, type Queryable } from '../proto/runtime/database.ts';
+import { type Database, isRefusedData, isRolledBack, type Tx } from '../proto/runtime/database.ts';
 import { type BusMessage, type EventReceiver, isSigned } from '../proto/runtime/event-bus.ts';
 import type { Log } from '../proto/runtime/log.ts';
 import { counter } from '../proto/runtime/metrics.ts';
@@ -132,7 +132,7 @@ export function createReceiver(deps: { db: Database; keys: KeyRing; log: Log; de
     }
   }
 
-  async function write(tx: Queryable, payments: readonly Received[][], overSkipped: boolean): Promise<Taken[]> {
+  async function write(tx: Tx, payments: readonly Received[][], overSkipped: boolean): Promise<Taken[]> {
     const opened = payments.map((deliveries) => {
       const merchant = deliveries.find((delivery) => delivery.merchant)?.merchant ?? null;
       return { transactionId: deliveries[0]!.transactionId, merchant };
@@ -154,7 +154,7 @@ export function createReceiver(deps: { db: Database; keys: KeyRing; log: Log; de
       const payment = known.get(transactionId)!;
       return payment.claimed ? [] : [{ ...payment, deliveries: withFresh(payment.deliveries, deliveries) }];
     });
-    await settle(tx, log, free);
+    await settle(tx, log, free, tx.last);
     return taken.map((one) => ({ ...one, isNew: one.isNew && put.has(one.delivery.eventId) }));
   }
 

@@ -1,4 +1,4 @@
-import { type Database, isRolledBack, onlyRow, type Queryable } from '../proto/runtime/database.ts';
+import { type Database, isRolledBack, onlyRow, type Tx } from '../proto/runtime/database.ts';
 import { gather } from '../proto/runtime/gather.ts';
 import type { Log } from '../proto/runtime/log.ts';
 import { settle } from './settle.ts';
@@ -40,7 +40,7 @@ export function createRecorder({ db, log }: { db: Database; log: Log }): (ended:
   };
 }
 
-async function record(tx: Queryable, log: Log, rows: readonly Ended[]): Promise<Recorded[]> {
+async function record(tx: Tx, log: Log, rows: readonly Ended[]): Promise<Recorded[]> {
   const locked = await lockPayments(
     tx,
     rows.map(({ claim }) => claim.transactionId),
@@ -51,15 +51,16 @@ async function record(tx: Queryable, log: Log, rows: readonly Ended[]): Promise<
   const isLost = ({ claim }: Ended) => payments.get(claim.transactionId)?.claim !== claim.claim;
   const attempts = rows.map((ended) => ({ ...ended, delivered: ended.delivered && !isLost(ended) }));
   const held = attempts.filter((ended) => !isLost(ended));
+  const late = rows.filter((ended) => isLost(ended) && ended.wasSent && ended.claim.type === 'TRANSACTION_PENDING');
   const [numbers, plans] = await Promise.all([
     recordAttempts(tx, attempts),
     settle(
       tx,
       log,
       held.map((ended) => ({ ...after(payments.get(ended.claim.transactionId)!, ended), retryMs: ended.retryMs })),
+      late.length > 0 ? tx : tx.last,
     ),
   ]);
-  const late = rows.filter((ended) => isLost(ended) && ended.wasSent && ended.claim.type === 'TRANSACTION_PENDING');
   for (const { claim } of late) {
     await reopenFinal(tx, claim.transactionId);
     const reopened = await readPayments(tx, [claim.transactionId]);

@@ -16,13 +16,21 @@ export interface Queryable {
 /** Why no payment could be taken now. */
 export type DatabaseProblem = 'unreachable' | 'read-only' | 'schema missing';
 
+export interface Tx extends Queryable {
+  /**
+   * Sends its statement with the commit behind it, which saves a round trip: whatever `run` does after that, what the tx wrote stays if
+   * none of its statements failed.
+   */
+  readonly last: Queryable;
+}
+
 export interface Database extends Queryable {
   /**
    * Runs within one tx: committed when `run` resolves, rolled back when it rejects. The tx is dead once `run` has ended.
    * idleTimeoutMs: the server ends the tx when it hears nothing for so long. lockTimeoutMs: how long a statement waits for a row.
    */
   inTx<T>(
-    run: (tx: Queryable) => Promise<T>,
+    run: (tx: Tx) => Promise<T>,
     options?: { idleTimeoutMs?: number; lockTimeoutMs?: number | undefined },
   ): Promise<T>;
   /**
@@ -156,8 +164,14 @@ export function createDatabase(options: DatabaseOptions): Database {
     return noteOutage(error);
   };
 
-  const ask = (client: pg.PoolClient, sql: string, values: readonly unknown[]) =>
-    client.query({ text: sql, values: [...values], ...(prepares && { name: nameOf(sql) }) });
+  const send = (client: pg.PoolClient, sql: string) => {
+    inOneWrite(client);
+    return client.query(sql);
+  };
+  const ask = (client: pg.PoolClient, sql: string, values: readonly unknown[]) => {
+    inOneWrite(client);
+    return client.query({ text: sql, values: [...values], ...(prepares && { name: nameOf(sql) }) });
+  };
 
   /** One statement in a tx of its own, in one round trip. */
   async function once<Row extends object>(
@@ -168,8 +182,8 @@ export function createDatabase(options: DatabaseOptions): Database {
   ): Promise<Row[]> {
     const client = await from.connect();
     try {
-      const sent = () => [client.query(begin()), ask(client, sql, values), client.query('commit')];
-      const rows = ((await Promise.all(inOneWrite(client, sent)))[1]?.rows ?? []) as Row[];
+      const sent = [send(client, begin()), ask(client, sql, values), send(client, 'commit')];
+      const rows = ((await Promise.all(sent))[1]?.rows ?? []) as Row[];
       client.release(!isWorthKeeping(rows));
       return rows;
     } catch (error) {
@@ -179,7 +193,7 @@ export function createDatabase(options: DatabaseOptions): Database {
   }
 
   async function inTx<T>(
-    run: (tx: Queryable) => Promise<T>,
+    run: (tx: Tx) => Promise<T>,
     options?: { idleTimeoutMs?: number; lockTimeoutMs?: number | undefined },
   ): Promise<T> {
     const client = await pool.connect().catch(noteOutage);
@@ -197,16 +211,25 @@ export function createDatabase(options: DatabaseOptions): Database {
       if (hasEnded) throw new Error('this tx has ended');
       return note(ask(client, sql, values ?? []));
     };
+    let committed: Promise<unknown> | undefined;
+    const last: Queryable['query'] = (sql, values) => {
+      const answer = query<never>(sql, values);
+      hasEnded = true;
+      committed = note(send(client, 'commit'));
+      // It is waited for, unless the statement fails first.
+      committed.catch(() => undefined);
+      return answer;
+    };
     let lost = false;
     try {
       // What follows is sent behind it, and fails with it.
-      note(client.query(begin(options?.idleTimeoutMs, options?.lockTimeoutMs))).catch(() => undefined);
-      const result = await run({ query }).finally(() => {
+      note(send(client, begin(options?.idleTimeoutMs, options?.lockTimeoutMs))).catch(() => undefined);
+      const result = await run({ query, last: { query: last } }).finally(() => {
         hasEnded = true;
       });
       // PostgreSQL would answer such a commit with a rollback, and with no error.
       if (failure) throw new Error('a tx in which a statement failed cannot be committed');
-      await note(client.query('commit'));
+      await (committed ?? note(send(client, 'commit')));
       return result;
     } catch (error) {
       lost = failure !== undefined && isLost(failure);
@@ -259,15 +282,18 @@ function nameOf(sql: string): string {
   return name;
 }
 
-/** All that `send` writes to the server goes in one system call. */
-function inOneWrite<T>(client: pg.PoolClient, send: () => T): T {
+const corked = new WeakSet<Socket>();
+
+/** All that is sent to the server in this turn goes in one system call: each costs as much as a small statement. */
+function inOneWrite(client: pg.PoolClient): void {
   const { stream } = (client as unknown as { connection: { stream: Socket } }).connection;
+  if (corked.has(stream)) return;
+  corked.add(stream);
   stream.cork();
-  try {
-    return send();
-  } finally {
+  process.nextTick(() => {
+    corked.delete(stream);
     stream.uncork();
-  }
+  });
 }
 
 const isReadOnly = (error: unknown) => hasState(error, '25006');

@@ -1,4 +1,13 @@
-import { createCipheriv, createDecipheriv, createHmac, hkdfSync, randomBytes, timingSafeEqual } from 'node:crypto';
+import {
+  createCipheriv,
+  createDecipheriv,
+  createHmac,
+  createSecretKey,
+  hkdfSync,
+  type KeyObject,
+  randomBytes,
+  timingSafeEqual,
+} from 'node:crypto';
 
 // Encryption at rest and message authentication under keys that rotate: the first key seals, every key opens (R31).
 
@@ -48,11 +57,12 @@ export function createKeyRing(text: string): KeyRing {
   }
   const ids = [...keys.keys()];
   const first = ids[0]!;
-  const derived = new Map<string, Buffer>();
+  const derived = new Map<string, KeyObject>();
 
   function macUnder(id: string, purpose: string, data: string): Buffer {
     const name = `${id}:${purpose}`;
-    const key = derived.get(name) ?? Buffer.from(hkdfSync('sha256', keys.get(id)!, '', purpose, KEY_BYTES));
+    const derive = () => createSecretKey(Buffer.from(hkdfSync('sha256', keys.get(id)!, '', purpose, KEY_BYTES)));
+    const key = derived.get(name) ?? derive();
     derived.set(name, key);
     return createHmac('sha256', key).update(data).digest();
   }
