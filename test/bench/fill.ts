@@ -5,7 +5,7 @@ import type { Client } from '../../proto/runtime/database.ts';
 const AT_ONCE = 250_000;
 const MERCHANTS = 200;
 
-/** Sales that were approved, told and published long ago. */
+/** Sales that were approved, told and published long ago; one in sixteen was refunded in part. */
 const PAYMENTS = `
   with payment as (
     insert into core.transactions (id, external_id, external_merchant_id, account_id, mode, currency, requested_amount, payment_method,
@@ -22,7 +22,13 @@ const PAYMENTS = `
       approval_received, processed_at, created_at, changed_at, finished_at)
     select gen_random_uuid(), id, 'authorize', 'approved', 'wix', external_id, 1, 4590, 4590, id::text, true, created_at, created_at,
       created_at, created_at
-    from payment)
+    from payment),
+  refund as (
+    insert into core.operations (id, transaction_id, kind, state, caller, key, attempt, amount, approved_amount, processor_reference,
+      approval_received, processed_at, created_at, changed_at, finished_at)
+    select gen_random_uuid(), id, 'refund', 'approved', 'wix', gen_random_uuid()::text, 1, 100, 100, 'refund ' || id, true, created_at,
+      created_at, created_at, created_at
+    from payment where id::text like '0%')
   insert into core.outbox (event_id, transaction_id, sequence, type, value, occurred_at, published_at)
   select gen_random_uuid(), id, 1, 'transaction_approved', decode(repeat('ab', 250), 'hex'), created_at, created_at from payment`;
 
