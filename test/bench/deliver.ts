@@ -1,6 +1,6 @@
 import { type ChildProcess, fork, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { chmodSync, existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { chmodSync, existsSync, mkdtempSync } from 'node:fs';
 import { availableParallelism, cpus, tmpdir } from 'node:os';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
@@ -8,7 +8,7 @@ import { Client } from '../../proto/runtime/database.ts';
 import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../proto/runtime/embedded-postgres.ts';
 import { createLog } from '../../proto/runtime/log.ts';
 import { sleep } from '../../proto/runtime/loop.ts';
-import { postmasterOf } from '../faults/program.ts';
+import { endAll, postmasterOf } from '../faults/program.ts';
 import { onSignal } from '../support/on-signal.ts';
 import type { Order } from './deliver-process.ts';
 import { DRAINED, PEERS, QUEUES, type QueueOptions } from './deliver-queues.ts';
@@ -152,11 +152,13 @@ else {
   const dataDir = path.join(folder, 'data');
   const children: ChildProcess[] = [];
   let postgres: EmbeddedPostgres | undefined;
-  const end = async () => {
+  const endOnce = async () => {
     await endChildren(children);
     await postgres?.stop();
-    rmSync(folder, { recursive: true, force: true, maxRetries: 5 });
+    await endAll(folder);
   };
+  let ended: Promise<void> | undefined;
+  const end = () => (ended ??= endOnce());
   onSignal(end);
   try {
     const names = Object.keys(QUEUES).filter((name) => values.only === undefined || name === values.only);

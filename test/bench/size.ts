@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
-import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
+import { chmodSync, mkdtempSync } from 'node:fs';
 import { availableParallelism, cpus, tmpdir } from 'node:os';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
@@ -17,7 +17,7 @@ import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../proto/runtim
 import { createLog } from '../../proto/runtime/log.ts';
 import { sleep } from '../../proto/runtime/loop.ts';
 import { createEngine } from '../engine/engine.ts';
-import { postmasterOf } from '../faults/program.ts';
+import { endAll, postmasterOf } from '../faults/program.ts';
 import { newKey } from '../faults/surroundings.ts';
 import { cardPayment } from '../support/core.ts';
 import { onSignal } from '../support/on-signal.ts';
@@ -52,6 +52,11 @@ interface Options {
   readonly plans: boolean;
 }
 
+const ledgers: { stop(): Promise<void> }[] = [];
+const stopLedgers = async () => {
+  for (const { stop } of ledgers.splice(0)) await stop();
+};
+
 /** A core over a database, with merchants; between rounds it idles. */
 async function openLedger(url: string, admin: Client, postmaster: number) {
   const engine = createEngine({ data: ':memory:', log: LOG });
@@ -71,18 +76,21 @@ async function openLedger(url: string, admin: Client, postmaster: number) {
     return { externalMerchantId, merchantCredentials: { values: answer.credentials?.values ?? {} } };
   };
   const merchants = await Promise.all(Array.from({ length: MERCHANTS }, connect));
+  let calling: Promise<unknown> | undefined;
+  let isEnding = false;
   const round = async ({ callers, seconds }: Options) => {
     let count = 0;
     const pids = [process.pid, postmaster];
     const [before, wal] = [cpuOf(pids), await walBytes(admin)];
     const begun = performance.now();
     const call = async (_: unknown, i: number) => {
-      for (; performance.now() < begun + seconds * 1000; count += 1) {
+      for (; performance.now() < begun + seconds * 1000 && !isEnding; count += 1) {
         const { transaction } = await payments.createTransaction(cardPayment(merchants[i % MERCHANTS]!));
         if (transaction?.state !== Transaction_State.CAPTURED) throw new Error('a payment was not approved');
       }
     };
-    await Promise.all(Array.from({ length: callers }, call));
+    calling = Promise.all(Array.from({ length: callers }, call));
+    await calling;
     const took = performance.now() - begun;
     const cpu = since(before, cpuOf(pids));
     const written = ((await walBytes(admin)) - wal) / 1024;
@@ -91,10 +99,13 @@ async function openLedger(url: string, admin: Client, postmaster: number) {
     return [startMs, (count * 1000) / took, ...costs];
   };
   const stop = async () => {
+    isEnding = true;
+    await calling?.catch(() => undefined);
     await core.stop();
     await engine.stop();
   };
-  return { round, stop };
+  ledgers.push({ stop });
+  return { round };
 }
 
 async function walBytes(admin: Client): Promise<number> {
@@ -112,25 +123,21 @@ async function compareLedgers(postgres: EmbeddedPostgres, admin: Client, postmas
   const { size } = (await admin.query('select pg_size_pretty(pg_database_size(current_database())) as size')).rows[0];
   const filled = await openLedger(url, admin, postmaster);
   const empty = await openLedger(url.replace(/\/payments$/, '/empty'), admin, postmaster);
-  try {
-    process.stdout.write(`\n${row(`ledger, ${size}`, FIGURES, 24)}`);
-    const names = ['empty', `${payments.toLocaleString('en')} payments`];
-    const all = [[], []] as number[][][];
-    for (const ledger of [empty, filled]) await ledger.round({ ...options, seconds: Math.min(3, options.seconds) });
-    for (let i = 0; i < rounds; i++)
-      for (const [l, ledger] of [empty, filled].entries()) {
-        const values = await ledger.round(options);
-        all[l]!.push(values);
-        process.stderr.write(figures(`${names[l]} ${i + 1}`, values, 24));
-      }
-    const medians = all.map((each) => FIGURES.map((_, f) => median(each.map((values) => values[f]!))));
-    for (const [i, name] of names.entries()) process.stdout.write(figures(name, medians[i]!, 24));
-    const ratios = FIGURES.map((_, f) => medians[1]![f]! / medians[0]![f]!);
-    process.stdout.write(figures('ratio to empty', ratios, 24));
-  } finally {
-    await filled.stop();
-    await empty.stop();
-  }
+  process.stdout.write(`\n${row(`ledger, ${size}`, FIGURES, 24)}`);
+  const names = ['empty', `${payments.toLocaleString('en')} payments`];
+  const all = [[], []] as number[][][];
+  for (const ledger of [empty, filled]) await ledger.round({ ...options, seconds: Math.min(3, options.seconds) });
+  for (let i = 0; i < rounds; i++)
+    for (const [l, ledger] of [empty, filled].entries()) {
+      const values = await ledger.round(options);
+      all[l]!.push(values);
+      process.stderr.write(figures(`${names[l]} ${i + 1}`, values, 24));
+    }
+  const medians = all.map((each) => FIGURES.map((_, f) => median(each.map((values) => values[f]!))));
+  for (const [i, name] of names.entries()) process.stdout.write(figures(name, medians[i]!, 24));
+  const ratios = FIGURES.map((_, f) => medians[1]![f]! / medians[0]![f]!);
+  process.stdout.write(figures('ratio to empty', ratios, 24));
+  await stopLedgers();
 }
 
 async function drain(url: string, admin: Client, wix: QuickWix, children: ChildProcess[], backlog: number) {
@@ -184,11 +191,14 @@ else {
   const dataDir = path.join(folder, 'data');
   const children: ChildProcess[] = [];
   let postgres: EmbeddedPostgres | undefined;
-  const end = async () => {
+  const endOnce = async () => {
     await endChildren(children);
+    await stopLedgers();
     await postgres?.stop();
-    rmSync(folder, { recursive: true, force: true, maxRetries: 5 });
+    await endAll(folder);
   };
+  let ended: Promise<void> | undefined;
+  const end = () => (ended ??= endOnce());
   onSignal(end);
   try {
     postgres = await startEmbeddedPostgres({ dataDir, roles: ['core', 'relay'], log: LOG });

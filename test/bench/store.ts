@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
+import { chmodSync, mkdtempSync } from 'node:fs';
 import { availableParallelism, cpus, tmpdir } from 'node:os';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
@@ -13,7 +13,7 @@ import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../proto/runtim
 import { gather } from '../../proto/runtime/gather.ts';
 import { createLog } from '../../proto/runtime/log.ts';
 import { createKeyRing } from '../../proto/runtime/seal.ts';
-import { postmasterOf } from '../faults/program.ts';
+import { endAll, postmasterOf } from '../faults/program.ts';
 import { newKey } from '../faults/surroundings.ts';
 import { onSignal } from '../support/on-signal.ts';
 import { cpuOf, figures, median, row, since } from './measure.ts';
@@ -171,11 +171,13 @@ else {
   const log = createLog('bench', 'error');
   let postgres: EmbeddedPostgres | undefined;
   let db: Database | undefined;
-  const end = async () => {
+  const endOnce = async () => {
     await db?.close();
     await postgres?.stop();
-    rmSync(folder, { recursive: true, force: true, maxRetries: 5 });
+    await endAll(folder);
   };
+  let ended: Promise<void> | undefined;
+  const end = () => (ended ??= endOnce());
   onSignal(end);
   try {
     postgres = await startEmbeddedPostgres({ dataDir, roles: ['core'], log });
