@@ -1,8 +1,9 @@
 import http from 'node:http';
 
 // Wix's side of events, as cheap as can be, in a process of its own: a token for whoever asks, and every event taken. Notes when each
-// payment was told first, and tells its parent when it is asked.
+// payment was told first, and tells its parent when it is asked. Its argument: how many ms each answer takes.
 
+const delayMs = Number(process.argv[2] ?? 0);
 const told = new Map<string, number>();
 const server = http.createServer({ keepAliveTimeout: 60_000 }, (request, response) => {
   let body = '';
@@ -14,8 +15,12 @@ const server = http.createServer({ keepAliveTimeout: 60_000 }, (request, respons
     const id = isToken ? undefined : /"wixTransactionId":"([^"]+)"/.exec(body)?.[1];
     if (id !== undefined && !told.has(id)) told.set(id, performance.timeOrigin + performance.now());
     const text = isToken ? '{"access_token":"token"}' : '{}';
-    response.writeHead(200, { 'content-type': 'application/json', 'content-length': text.length });
-    response.end(text);
+    const answer = () => {
+      response.writeHead(200, { 'content-type': 'application/json', 'content-length': text.length });
+      response.end(text);
+    };
+    if (delayMs > 0) setTimeout(answer, delayMs);
+    else answer();
   });
 });
 server.listen(0, '127.0.0.1', () => process.send?.({ port: (server.address() as { port: number }).port }));

@@ -17,6 +17,8 @@ if (!url) {
   await embedded.start(); url = `postgres://postgres:x@127.0.0.1:${port}/postgres`
 }
 const db = new pg.Pool({ connectionString: url, max: +(E.POOL ?? 20) })
+// Its PostgreSQL hears the same signal.
+db.on('error', () => {})
 await db.query(`create table if not exists account(wix_merchant_id text primary key, id uuid not null default gen_random_uuid());
 create table if not exists payment(id uuid primary key default gen_random_uuid(), ext text unique not null, amount bigint not null, currency text not null, captured bigint not null default 0, refunded bigint not null default 0, state text not null, reason int, auth_only bool not null, created timestamptz default now());
 create table if not exists refund(id uuid primary key default gen_random_uuid(), ext text unique not null, payment uuid not null, amount bigint not null, reason int);
