@@ -53,7 +53,7 @@ export interface Wanted {
  * Claims payments that are due, one event of each; none while paused. First attempts go before retries, and among them merchants take
  * turns (R29), beginning with the one that comes next to `after`: the places are parted equally among those that have something due, up
  * to each one's share. `next` is where the next claim is to begin. What is open counts for nothing: each merchant is found by a step down
- * an index.
+ * an index, and no more of them are looked for than there are places.
  */
 export async function claimDue(db: Queryable, wanted: Wanted): Promise<{ claims: Claim[]; next: string }> {
   const { limit, leaseMs, after, share, running } = wanted;
@@ -61,12 +61,12 @@ export async function claimDue(db: Queryable, wanted: Wanted): Promise<{ claims:
   const rows = await db.query<{ next: string } & { [Field in keyof Claim]: Claim[Field] | null }>(
     `with recursive stretches (stretch, retrying, above, upto) as (
        values (1, false, $3, null), (2, false, '', $3), (3, true, $3, null), (4, true, '', $3)),
-     turns (turn, stretch, retrying, merchant, is_due) as (
-       select 0, 1, false, $3::text collate "C", false where not ${PAUSED}
+     turns (turn, stretch, retrying, merchant, places, wanting) as (
+       select 0, 1, false, $3::text collate "C", 0, 0 where not ${PAUSED}
        union all
-       select turns.turn + 1, found.*
+       select turns.turn + 1, found.stretch, found.retrying, found.merchant, room.places, turns.wanting + (room.places > 0)::integer
        from turns cross join lateral (
-         select s.stretch, s.retrying, first.merchant, first.next_attempt_at <= now()
+         select s.stretch, s.retrying, first.merchant, first.next_attempt_at <= now() as is_due
          from stretches s cross join lateral (
            select t.merchant, t.next_attempt_at from transactions t
            where ${open} and t.retrying = s.retrying
@@ -74,15 +74,16 @@ export async function claimDue(db: Queryable, wanted: Wanted): Promise<{ claims:
            order by t.merchant, t.next_attempt_at limit 1) first
          where s.stretch >= turns.stretch and (s.upto is null or first.merchant <= s.upto)
          order by s.stretch limit 1) found
-       where turns.turn < ${MERCHANTS_MAX}),
+       cross join lateral (
+         select case when found.is_due then $4 - coalesce((
+           select running.count from unnest($5::text[], $6::integer[]) as running (merchant, count)
+           where running.merchant = found.merchant), 0) else 0 end as places) room
+       where turns.turn < ${MERCHANTS_MAX} and turns.wanting < $1),
      wanting as materialized (
-       select turns.turn, turns.retrying, turns.merchant, room.places,
-              least(room.places, greatest(1, $1 / count(*) over (partition by turns.retrying))) as quota
+       select turn, retrying, merchant, places, least(places, greatest(1, $1 / count(*) over (partition by retrying))) as quota
        from turns
-       left join unnest($5::text[], $6::integer[]) as running (merchant, count) on running.merchant = turns.merchant
-       cross join lateral (select $4 - coalesce(running.count, 0) as places) room
-       where turns.is_due and room.places > 0
-       order by turns.turn),
+       where places > 0
+       order by turn),
      due as materialized (
        select wanting.turn, wanting.merchant, wanting.places, first.transaction_id
        from wanting cross join lateral (

@@ -235,8 +235,14 @@ export async function keepRejected(db: Queryable, message: BusMessage, problem: 
 
 /** Ids of the keys that bodies still to be sent are sealed with. */
 export async function keysInUse(db: Queryable): Promise<string[]> {
+  const open = 'from deliveries where finished_at is null and';
+  // From one key to the next by the index: there are few, and there may be millions of deliveries.
   const rows = await db.query<{ keyId: string }>(
-    `select distinct sealed_with as "keyId" from deliveries where finished_at is null and sealed_with is not null`,
+    `with recursive keys (key_id) as (
+       select (select min(sealed_with) ${open} sealed_with is not null)
+       union all
+       select (select min(sealed_with) ${open} sealed_with > keys.key_id) from keys where keys.key_id is not null)
+     select key_id as "keyId" from keys where key_id is not null`,
   );
   return rows.map(({ keyId }) => keyId);
 }

@@ -41,8 +41,7 @@ const BEGIN = `
   with given as (
     select payment.*, version = ${merchantVersion('payment.external_merchant_id', 'payment.account_id')} as is_current,
       clock_timestamp() - now() >= begin_ms * interval '1 millisecond' as is_late
-    from json_populate_recordset(null::transactions, $1) as payment
-    join unnest($3::uuid[], $4::text[], $6::float8[]) as condition (payment_id, version, begin_ms) on payment_id = id),
+    from rows from (unnest($3::text[], $5::float8[]), json_populate_recordset(null::transactions, $1)) as payment (version, begin_ms)),
   payment as (
     insert into transactions (${columnList(NEW_PAYMENT)})
     select ${columnList(NEW_PAYMENT)} from given where is_current and not is_late order by id
@@ -50,8 +49,9 @@ const BEGIN = `
     returning id, created_at),
   operation as (
     insert into operations (${columnList(NEW_OPERATION)}, due_at, created_at, changed_at)
-    select ${columnList(NEW_OPERATION, 'o.')}, now() + $5::float8 * interval '1 millisecond', now(), now()
-    from json_populate_recordset(null::operations, $2) as o join payment on payment.id = o.transaction_id)
+    select ${columnList(NEW_OPERATION, 'o.')}, now() + $4::float8 * interval '1 millisecond', now(), now()
+    from json_populate_recordset(null::operations, $2) as o
+    where o.transaction_id = any (array(select id from payment)))
   select given.id, is_current as "isCurrent", is_late as "isLate", payment.created_at as "createdAt" from given left join payment using (id)`;
 
 /** Inserts them, each unless its id is known or its merchant has changed. Answers in their order. `dueInMs` is the same for all. */
@@ -64,7 +64,6 @@ export async function beginPayments(db: Queryable, beginnings: readonly Beginnin
       beginnings.map(({ operation }) => operation),
       NEW_OPERATION,
     ),
-    transactions.map(({ id }) => id),
     beginnings.map(({ merchantVersion }) => merchantVersion),
     beginnings[0]?.operation.dueInMs,
     beginnings.map(({ beginMs }) => beginMs()),

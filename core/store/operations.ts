@@ -157,13 +157,13 @@ export async function claimDue(db: Queryable, limit: number, leaseMs: number): P
   );
 }
 
+/** Said without due_at, so that the one row is found by its id, and never by going through all that are due. */
+const IS_DUE = `state in ('running', 'waiting', 'unknown') and not held`;
+
 /** A claimed operation as it is now. Undefined: it is open no more, or somebody has claimed it since. */
 export async function stillClaimed(db: Queryable, { id, asks }: Claimed): Promise<Claimed | undefined> {
   return maybeRow(
-    await db.query<Claimed>(`select ${CLAIMED} from operations where id = $1 and due_at is not null and asks = $2`, [
-      id,
-      asks,
-    ]),
+    await db.query<Claimed>(`select ${CLAIMED} from operations where id = $1 and ${IS_DUE} and asks = $2`, [id, asks]),
   );
 }
 
@@ -171,7 +171,7 @@ export async function stillClaimed(db: Queryable, { id, asks }: Claimed): Promis
 export async function postpone(db: Queryable, id: string, ms: number): Promise<void> {
   await db.query(
     `update operations set due_at = clock_timestamp() + $2::float8 * interval '1 millisecond'
-     where id = $1 and due_at is not null`,
+     where id = $1 and ${IS_DUE}`,
     [id, ms],
   );
 }

@@ -64,7 +64,10 @@ const OPERATION = [
 
 const EVENT = ['eventId', 'transactionId', 'sequence', 'type', 'value', 'occurredAt'] as const;
 
-/** An open operation is due again after a while, or when its expiry comes if that is sooner; while its first call may still run, as before. */
+/**
+ * Rows that belong together stand at the same place of their lists: to join the lists would compare each row with all others. An open
+ * operation is due again after a while, or when its expiry comes if that is sooner; while its first call may still run, as before.
+ */
 const SETTLE = `
   with operation as (
     update operations o set (${columnList(OPERATION)}) = row (${columnList(OPERATION, 'after.')}),
@@ -76,19 +79,21 @@ const SETTLE = `
         else now + due_in_ms * interval '1 millisecond'
       end,
       finished_at = case when after.state not in ('running', 'waiting', 'unknown') then coalesce(o.finished_at, now) end
-    from json_to_recordset($1) as read (id uuid, state text, asks integer, due_in_ms float8)
-    join json_populate_recordset(null::operations, $2) as after using (id),
+    from rows from (
+        json_to_recordset($1) as (read_state text, read_asks integer, due_in_ms float8),
+        json_populate_recordset(null::operations, $2)) as after,
       (select clock_timestamp() as now) as clock
-    where o.id = read.id and o.state = read.state and o.asks = read.asks
+    where o.id = after.id and o.state = after.read_state and o.asks = after.read_asks
     returning o.id, o.transaction_id, o.changed_at, o.finished_at),
   payment as (
     update transactions t set (${columnList(PAYMENT)}) = row (${columnList(PAYMENT, 'after.')})
-    from json_populate_recordset(null::transactions, $3) as after join operation on operation.transaction_id = after.id
-    where t.id = after.id),
+    from json_populate_recordset(null::transactions, $3) as after
+    where t.id = after.id and after.id = any (array(select transaction_id from operation))),
   event as (
     insert into outbox (${columnList(EVENT)})
     select ${columnList(EVENT, 'after.')}
-    from json_populate_recordset(null::outbox, $4) as after join operation using (transaction_id))
+    from json_populate_recordset(null::outbox, $4) as after
+    where after.transaction_id = any (array(select transaction_id from operation)))
   select id, changed_at as "changedAt", finished_at as "finishedAt" from operation`;
 
 /** Under the payments' locks. What is missing in the answer was claimed since it was read, and is not written (R46). */
@@ -96,7 +101,9 @@ export async function writeSettlements(
   tx: Queryable,
   settlements: readonly Settlement[],
 ): Promise<Map<string, Written>> {
-  const read = settlements.map(({ read: { id, state, asks }, dueInMs }) => ({ id, state, asks, due_in_ms: dueInMs }));
+  const read = settlements.map(({ read: { state, asks }, dueInMs }) => {
+    return { read_state: state, read_asks: asks, due_in_ms: dueInMs };
+  });
   const rows = await tx.query<Written>(SETTLE, [
     JSON.stringify(read),
     toTableRows(

@@ -119,9 +119,10 @@ function beginWith(schema: string, statementMs: number, lockMs: number, idleMs: 
 
 /**
  * Every statement finds its few rows by an index. Left to itself the server reads whole tables while they are small, and keeps the plan of
- * a prepared statement while they grow.
+ * a prepared statement while they grow; or it plans a statement anew each time, which takes longer than to run it.
  */
-const BY_INDEX = `set local enable_seqscan = off; set local enable_hashjoin = off; set local enable_mergejoin = off; set local jit = off`;
+const BY_INDEX = `set local enable_seqscan = off; set local enable_hashjoin = off; set local enable_mergejoin = off; set local jit = off;
+    set local plan_cache_mode = force_generic_plan`;
 
 /** int8 is bigint, int4 number, timestamptz Date, bytea Buffer. Connects when it is first used. */
 export function createDatabase(options: DatabaseOptions): Database {
