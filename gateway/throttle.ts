@@ -2,7 +2,7 @@
 // and each call that it would refuse again costs it the time of one that it could do.
 
 /** So many times more are let through than the core took lately: it decides, and it is seen at once when it takes more. */
-const PROBES = 1.3;
+const PROBES = 1.1;
 /** What is counted is half forgotten after so long. */
 const HALF_LIFE_MS = 300;
 /** Fewer than so many say nothing. */

@@ -35,14 +35,15 @@ export function createConnection(port: number): Connection {
   const open = () => {
     const opened = net.connect(port, '127.0.0.1').setNoDelay(true).setEncoding('latin1');
     opened.on('data', (chunk: string) => {
-      received += chunk;
+      received = received === '' ? chunk : received + chunk;
       const head = received.indexOf('\r\n\r\n');
       if (head < 0) return;
-      const length = Number(/content-length: *(\d+)/i.exec(received.slice(0, head))?.[1] ?? 0);
-      const text = received.slice(head + 4);
-      if (text.length < length) return;
-      if (/connection: *close/i.test(received.slice(0, head))) socket = undefined;
-      end({ status: Number(received.slice(9, 12)), text });
+      const headers = received.slice(0, head).toLowerCase();
+      const at = headers.indexOf('content-length:');
+      const length = at < 0 ? 0 : Number.parseInt(headers.slice(at + 15), 10);
+      if (received.length - head - 4 < length) return;
+      if (headers.includes('connection: close')) socket = undefined;
+      end({ status: Number(received.slice(9, 12)), text: received.slice(head + 4) });
     });
     opened.on('error', () => undefined);
     opened.on('close', () => {

@@ -17,17 +17,22 @@ import { type Connection, createConnection, post } from './http-client.ts';
 
 // What becomes of payments when more are offered than can be done.
 
-const HELP = `npm run bench:overload [-- --seconds 6 --budget 2000 --merchants 8 --capacity N]
+const HELP = `npm run bench:overload [-- --seconds 6 --budget 2000 --merchants 8 --engine-ms N --capacity N]
 
-The connector in one process and the engine in another. First its capacity, by 32 buyers who pay one after the other; then payments
+The connector in one process and the engine in another. First its capacity, by 64 buyers (30 with a slow engine) who pay one after the other; then payments
 are offered at multiples of it, whatever becomes of them, all signed beforehand. Of each stage: what was offered and what was
 approved a second (goodput), its ratio to the best stage, milliseconds of the approved answers, how many were refused with 503 and
 answered otherwise, how many were recorded and never sent, and how many seconds after the load's end a payment is answered as
-quickly as before.
+quickly as before. With --engine-ms each answer of the engine takes so long, and it has 40 calls at most: then it is the engine that
+limits what can be done, as in life, and not this machine, which also makes the calls.
 `;
 
 const STAGES = [0.5, 1, 2, 3, 10];
-const BUYERS = 32;
+const BUYERS = 64;
+/** Of a slow engine; fewer buyers than that are never refused. */
+const [SLOW_ENGINE_CALLS, SLOW_ENGINE_BUYERS] = [40, 30];
+/** Then nobody is refused for what was before. */
+const PAUSE_MS = 3_000;
 
 interface Answered {
   readonly status: number;
@@ -64,7 +69,7 @@ async function fire({ port, free }: Range, shot: Buffer): Promise<Answered> {
 }
 
 /** So many buyers, each of whom pays again when the last payment was answered. Approved payments a second. */
-async function capacityOf(range: Range, seconds: number): Promise<number> {
+async function capacityOf(range: Range, seconds: number, buyers: number): Promise<number> {
   const shots = load(range, 1_000 * seconds);
   const begun = performance.now();
   const end = begun + seconds * 1000;
@@ -73,7 +78,7 @@ async function capacityOf(range: Range, seconds: number): Promise<number> {
     for (let shot = shots.pop(); shot && performance.now() < end; shot = shots.pop())
       if ((await fire(range, shot)).approved) approved += 1;
   };
-  await Promise.all(Array.from({ length: BUYERS }, buyer));
+  await Promise.all(Array.from({ length: buyers }, buyer));
   return (approved * 1000) / (performance.now() - begun);
 }
 
@@ -119,19 +124,20 @@ interface Options {
   readonly budgetMs: string;
   readonly known: number | undefined;
   readonly merchantCount: number;
+  readonly engineMs: string;
 }
 
 const row = (cells: readonly string[]) => `${cells.map((cell) => cell.padStart(11)).join('')}\n`;
 
 async function run(folder: string, options: Options): Promise<void> {
-  const { seconds, budgetMs, known, merchantCount } = options;
+  const { seconds, budgetMs, known, merchantCount, engineMs } = options;
   const keys = createKeys();
   const dataDir = path.join(folder, 'data');
   const wix = fork(path.join(import.meta.dirname, 'quick-wix.ts'), { serialization: 'advanced' });
   const free: Connection[] = [];
   try {
     const [{ port: wixPort }] = (await once(wix, 'message')) as [{ port: number }];
-    const engine = await startEngine(path.join(folder, 'engine'));
+    const engine = await startEngine(path.join(folder, 'engine'), '0', engineMs);
     const port = Number(await freePort());
     startProgram('connector.ts', {
       ...{
@@ -144,6 +150,7 @@ async function run(folder: string, options: Options): Promise<void> {
       ...{ WIX_PUBLIC_KEY: keys.publicKeyPem, WIX_API_URL: `http://127.0.0.1:${wixPort}`, WIX_APP_ID: 'bench' },
       ...{ WIX_APP_SECRET: 'a-secret-of-the-bench', WIX_USER_AGENT: 'bench/1.0', MODE_WHEN_ABSENT: 'sandbox' },
       ...{ PROCESSOR_URL: engine.url, PROCESSOR_TOKEN: ENGINE_TOKEN, CREDENTIALS_KEY: newKey(), EVENTS_KEY: newKey() },
+      ...(engineMs !== '0' && { PROCESSOR_CALLS_MAX: String(SLOW_ENGINE_CALLS) }),
       ...{ ANSWER_BUDGET_MS: budgetMs, PROCESSOR_TIMEOUT_MS: '10000', RECONCILE_GRACE_MS: '2000', LOG_LEVEL: 'error' },
     });
     const merchants: Connected[] = [];
@@ -153,9 +160,11 @@ async function run(folder: string, options: Options): Promise<void> {
       merchants.push({ merchantId: String(connect.wixMerchantId), credentials: body.credentials });
     }
     const range: Range = { port, keys, merchants, databaseUrl: adminUrlOf(dataDir), free };
-    await capacityOf(range, 2);
+    const buyers = engineMs === '0' ? BUYERS : SLOW_ENGINE_BUYERS;
+    await capacityOf(range, 2, buyers);
+    await sleep(PAUSE_MS);
     const calm = await calmMs(range);
-    const capacity = known ?? (await capacityOf(range, seconds));
+    const capacity = known ?? (await capacityOf(range, seconds, buyers));
     process.stdout.write(
       `${availableParallelism()} CPUs; one at a time ${calm.toFixed(1)} ms; capacity ${capacity.toFixed(1)} payments/s; budget ${budgetMs} ms\n\n`,
     );
@@ -219,6 +228,7 @@ const { values } = parseArgs({
     seconds: { type: 'string', default: '6' },
     budget: { type: 'string', default: '2000' },
     merchants: { type: 'string', default: '8' },
+    'engine-ms': { type: 'string', default: '0' },
     capacity: { type: 'string' },
     help: { type: 'boolean', short: 'h' },
   },
@@ -231,7 +241,7 @@ else {
   try {
     const known = values.capacity === undefined ? undefined : Number(values.capacity);
     const [seconds, merchantCount] = [Number(values.seconds), Number(values.merchants)];
-    await run(folder, { seconds, budgetMs: values.budget, known, merchantCount });
+    await run(folder, { seconds, budgetMs: values.budget, known, merchantCount, engineMs: values['engine-ms'] });
   } finally {
     rmSync(folder, { recursive: true, force: true, maxRetries: 5 });
   }

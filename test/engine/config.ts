@@ -11,6 +11,7 @@ export const engineConfig = z
     ENGINE_PORT: port(50_061),
     ENGINE_DATA: text().default('./.data/engine'),
     ENGINE_PENDING_MS: milliseconds(1_500),
+    ENGINE_ANSWER_MS: milliseconds(0, { min: 0 }),
     ...tlsEntries('ENGINE'),
     ...tlsEntries('CORE'),
     CORE_URL: text().optional(),

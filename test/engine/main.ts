@@ -1,4 +1,4 @@
-import { createClient } from '@connectrpc/connect';
+import { createClient, type Interceptor } from '@connectrpc/connect';
 import { PaymentsService } from '../../proto/gen/payments/v1/payments_service_pb.js';
 import { ProcessorService } from '../../proto/gen/processor/v1/processor_pb.js';
 import { createCallers, requireToken, withToken } from '../../proto/runtime/callers.ts';
@@ -7,6 +7,7 @@ import { createGrpcServer } from '../../proto/runtime/grpc-server.ts';
 import { createGrpcTransport } from '../../proto/runtime/grpc-transport.ts';
 import { runMain, type Service } from '../../proto/runtime/lifecycle.ts';
 import { createLog } from '../../proto/runtime/log.ts';
+import { sleep } from '../../proto/runtime/loop.ts';
 import { logCalls } from '../../proto/runtime/rpc.ts';
 import { tlsOf } from '../../proto/runtime/tls.ts';
 import { engineConfig } from './config.ts';
@@ -19,6 +20,7 @@ const HELP = `The simulated engine: processor.v1 over gRPC, with books of its ow
   ENGINE_PORT        port to listen on (50061)
   ENGINE_DATA        folder of the books (./.data/engine)
   ENGINE_PENDING_MS  how long a payment stays under review (1500)
+  ENGINE_ANSWER_MS   how long each answer takes: 0, where a real engine needs some 300
   CORE_URL           where late outcomes are reported, for example 127.0.0.1:50051
   CORE_TOKEN         token for the core, of the role engine
   ENGINE_TLS_CERT, ENGINE_TLS_KEY, ENGINE_TLS_CA
@@ -30,6 +32,14 @@ const HELP = `The simulated engine: processor.v1 over gRPC, with books of its ow
 
 What was really charged: node test/engine/list-books.ts --data DIR
 `;
+
+const late =
+  (ms: number): Interceptor =>
+  (next) =>
+  async (request) => {
+    if (ms > 0) await sleep(ms);
+    return next(request);
+  };
 
 /** The engine as a program of its own: what a PSP runs in the engine's place. */
 function createEngineService(env: Env): Service {
@@ -57,7 +67,7 @@ function createEngineService(env: Env): Service {
     port: config.ENGINE_PORT,
     routes: engine.routes,
     tls: tlsOf('ENGINE', config),
-    interceptors: [logCalls(log), requireToken(callers, allowed, log)],
+    interceptors: [logCalls(log), requireToken(callers, allowed, log), late(config.ENGINE_ANSWER_MS)],
     log,
   });
   return {
