@@ -4,13 +4,14 @@ import { PaymentsService } from '../proto/gen/payments/v1/payments_service_pb.js
 import { ProcessorService } from '../proto/gen/processor/v1/processor_pb.js';
 import { createDoor } from '../proto/runtime/callers.ts';
 import { ConfigError } from '../proto/runtime/config.ts';
-import { createDatabase, isOutage, migrate } from '../proto/runtime/database.ts';
+import { createDatabase, isOutage } from '../proto/runtime/database.ts';
 import type { EventPublisher } from '../proto/runtime/event-bus.ts';
 import { gather } from '../proto/runtime/gather.ts';
 import { createGrpcServer } from '../proto/runtime/grpc-server.ts';
 import { createAdminServer, type Service } from '../proto/runtime/lifecycle.ts';
 import type { Log } from '../proto/runtime/log.ts';
 import { type Loop, startLoop } from '../proto/runtime/loop.ts';
+import { migrate } from '../proto/runtime/migrate.ts';
 import { logCalls } from '../proto/runtime/rpc.ts';
 import { createRpcHandler, refuse } from '../proto/runtime/rpc-over-http.ts';
 import { tlsOf } from '../proto/runtime/tls.ts';

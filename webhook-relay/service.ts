@@ -1,11 +1,12 @@
 import { fileURLToPath } from 'node:url';
 import { DeliveriesService } from '../proto/gen/relay/v1/deliveries_pb.js';
 import { createDoor } from '../proto/runtime/callers.ts';
-import { createDatabase, isOutage, migrate } from '../proto/runtime/database.ts';
+import { createDatabase, isOutage } from '../proto/runtime/database.ts';
 import type { EventReceiver } from '../proto/runtime/event-bus.ts';
 import { createAdminServer, type Service } from '../proto/runtime/lifecycle.ts';
 import type { Log } from '../proto/runtime/log.ts';
 import { type Loop, startLoop } from '../proto/runtime/loop.ts';
+import { migrate } from '../proto/runtime/migrate.ts';
 import { logCalls } from '../proto/runtime/rpc.ts';
 import { createRpcHandler } from '../proto/runtime/rpc-over-http.ts';
 import { tlsOf } from '../proto/runtime/tls.ts';

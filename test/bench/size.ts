@@ -12,10 +12,11 @@ import { PaymentsService } from '../../proto/gen/payments/v1/payments_service_pb
 import { Transaction_State } from '../../proto/gen/payments/v1/transaction_pb.js';
 import { actAs } from '../../proto/runtime/callers.ts';
 import { parseConfig } from '../../proto/runtime/config.ts';
-import { Client, migrate } from '../../proto/runtime/database.ts';
+import { Client } from '../../proto/runtime/database.ts';
 import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../proto/runtime/embedded-postgres.ts';
 import { createLog } from '../../proto/runtime/log.ts';
 import { sleep } from '../../proto/runtime/loop.ts';
+import { migrate } from '../../proto/runtime/migrate.ts';
 import { createEngine } from '../engine/engine.ts';
 import { endAll, postmasterOf } from '../faults/program.ts';
 import { newKey } from '../faults/surroundings.ts';

@@ -9,7 +9,7 @@ import type { z } from 'zod';
 import { standaloneConfig as coreConfig } from '../../core/config.ts';
 import { standaloneConfig as gatewayConfig } from '../../gateway/config.ts';
 import { type Env, parseConfig, refuseDevelopmentSecrets } from '../../proto/runtime/config.ts';
-import { migrate } from '../../proto/runtime/database.ts';
+import { migrate } from '../../proto/runtime/migrate.ts';
 import { standaloneConfig as relayConfig } from '../../webhook-relay/config.ts';
 import { engineConfig } from '../engine/config.ts';
 import { asAdmin, testDatabaseUrl } from '../support/database.ts';

@@ -7,13 +7,12 @@ import {
   createDatabase,
   type Database,
   type DatabaseOptions,
-  demandServer,
   isOutage,
   maybeRow,
-  migrate,
   onlyRow,
   type Queryable,
 } from '../../proto/runtime/database.ts';
+import { demandServer, migrate } from '../../proto/runtime/migrate.ts';
 import { freshDatabase } from '../support/database.ts';
 import { eventually } from '../support/eventually.ts';
 import { quietLog } from '../support/log.ts';

@@ -1,8 +1,8 @@
 import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { migrate } from '../../proto/runtime/database.ts';
 import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../proto/runtime/embedded-postgres.ts';
+import { migrate } from '../../proto/runtime/migrate.ts';
 import { asAdmin, TEMPLATE, testDatabaseUrl } from './database.ts';
 import { prepareKafka } from './kafka.ts';
 import { quietLog } from './log.ts';
