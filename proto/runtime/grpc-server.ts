@@ -169,6 +169,8 @@ function hostStream(spec: StreamSpec, interceptors: Interceptor[]): grpc.handleS
         isFirst = false;
         if (!call.write(message)) await once(call, 'drain', { signal: context.signal });
       }
+      // Answers that end because their time is over are not all that there are.
+      context.signal.throwIfAborted();
       call.end(toMetadata(context.responseTrailer));
     } catch (thrown) {
       call.emit('error', statusOf(thrown, context.responseTrailer));
