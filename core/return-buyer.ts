@@ -2,12 +2,11 @@ import { createHash, randomBytes } from 'node:crypto';
 import { create } from '@bufbuild/protobuf';
 import { type CallOptions, Code, ConnectError, type HandlerContext } from '@connectrpc/connect';
 import {
+  type ReturnUrls as GivenUrls,
   type ReturnBuyerRequest,
   type ReturnBuyerResponse,
   ReturnBuyerResponseSchema,
-  type ReturnUrls,
 } from '../proto/gen/payments/v1/payments_service_pb.js';
-import { Reason } from '../proto/gen/payments/v1/reason_pb.js';
 import { counter } from '../proto/runtime/metrics.ts';
 import { rpcError } from '../proto/runtime/rpc.ts';
 import { type Budget, readWithin, startBudget, within } from './calls.ts';
@@ -17,10 +16,10 @@ import type { Operation } from './operation.ts';
 import { UNKNOWN } from './outcome.ts';
 import { ask, heard, subject } from './processor.ts';
 import { settle } from './settle.ts';
-import { liveLink, type NewBuyerLink, type ReturnUrls as Pages, takeLook } from './store/buyer-links.ts';
+import { liveLink, type NewBuyerLink, type ReturnUrls, takeLook } from './store/buyer-links.ts';
 import { type NewOperation, operationById } from './store/operations.ts';
 import { transactionById } from './store/transactions.ts';
-import { isApproved, type Transaction } from './transaction.ts';
+import { isApproved, type ShopPage, shopPage, type Transaction } from './transaction.ts';
 import { validReturn } from './valid.ts';
 
 // The way of a buyer who was sent to a page of the engine and comes back by a link of ours (R36). What Wix believes is changed by the
@@ -45,17 +44,17 @@ export function newLink(
   { config: { PUBLIC_URL, BUYER_TIMEOUT_MS } }: Pick<Core, 'config'>,
   { buyerAbsent }: Pick<Transaction, 'buyerAbsent'>,
   { id: operationId }: Pick<NewOperation, 'id'>,
-  pages: ReturnUrls | undefined,
+  given: GivenUrls | undefined,
 ): { link: NewBuyerLink | undefined; returnUrl: string } {
   if (PUBLIC_URL === undefined || buyerAbsent) return { link: undefined, returnUrl: '' };
   const token = randomBytes(TOKEN_BYTES).toString('base64url');
   const link = {
     tokenHash: hashOf(token),
     operationId,
-    successUrl: pages?.successUrl || null,
-    errorUrl: pages?.errorUrl || null,
-    cancelUrl: pages?.cancelUrl || null,
-    pendingUrl: pages?.pendingUrl || null,
+    successUrl: given?.successUrl || null,
+    errorUrl: given?.errorUrl || null,
+    cancelUrl: given?.cancelUrl || null,
+    pendingUrl: given?.pendingUrl || null,
     lifeMs: BUYER_TIMEOUT_MS + LATE_MS,
   };
   return { link, returnUrl: `${PUBLIC_URL}/return/${token}` };
@@ -77,7 +76,8 @@ export async function returnBuyer(
   const { operationId, transactionId } = link;
   const look = () => lookWithin(core, budget, { tokenHash, operationId, transactionId });
   const transaction = await core.turns.read(`return ${operationId}`, look);
-  const { to, url } = placeOf(transaction, link);
+  const to = shopPage(transaction);
+  const url = urlOf(to, link);
   returns.inc({ to: url ? to : 'none' });
   core.log.info('buyer.returned', { transactionId, externalId: transaction.externalId, state: transaction.state, to });
   return create(ReturnBuyerResponseSchema, { url: url ?? '', transactionId });
@@ -143,10 +143,10 @@ function isDecided({ state }: Transaction): boolean {
   return state === 'declined' || isApproved(state);
 }
 
-/** Which page of the shop fits the payment: what Wix did not give falls back as its contract has it (5.3), and never to another outcome. */
-function placeOf({ state, reason }: Transaction, pages: Pages): { to: string; url: string | null } {
-  if (isApproved(state)) return { to: 'success', url: pages.successUrl };
-  if (state !== 'declined') return { to: 'pending', url: pages.pendingUrl ?? pages.successUrl };
-  if (reason === Reason.BUYER_CANCELED) return { to: 'cancel', url: pages.cancelUrl ?? pages.errorUrl };
-  return { to: 'error', url: pages.errorUrl };
+/** A page that Wix did not give falls back as its contract has it (5.3), and never to one of another outcome. */
+function urlOf(page: ShopPage, urls: ReturnUrls): string | null {
+  const { successUrl, errorUrl, cancelUrl, pendingUrl } = urls;
+  return { success: successUrl, error: errorUrl, cancel: cancelUrl ?? errorUrl, pending: pendingUrl ?? successUrl }[
+    page
+  ];
 }
