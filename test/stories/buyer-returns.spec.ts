@@ -143,6 +143,25 @@ describe('R36 a buyer who comes back from the page', () => {
       assert.equal(stage.engine.books.find(stage.requestId(payment))?.ended, outcome === undefined);
     });
 
+  for (const [what, paidInMs, reasonCode] of [
+    ['is pending after the page, and paid days later', 5 * 24 * 3_600_000, undefined],
+    ['is pending after the page, and declined 3035 when nobody pays in time', 300, 3035],
+  ] as const)
+    it(`from a voucher ${what}`, async () => {
+      const payment = await payOnPage(stage, { redirectMethod: 'alipay' });
+      const expiresAt = timestampFromMs(Date.now() + paidInMs);
+      const value = { reason: Reason.PENDING_GENERAL, expiresAt };
+      stage.engine.settle(stage.requestId(payment), { kind: { case: 'pending', value } });
+      assertSentTo(await stage.comeBack(payment), WAITING);
+      await stage.told(payment, 'transaction', 5009);
+      if (reasonCode === undefined) {
+        stage.engine.settle(stage.requestId(payment), approved({}));
+        await stage.report(payment, 'authorize', approved({}));
+      }
+      await stage.told(payment, 'transaction', reasonCode);
+      assertSentTo(await stage.comeBack(payment), reasonCode ? FAILED : OK);
+    });
+
   it('to a payment that only an operator may settle has nothing asked', async () => {
     const payment = await payOnPage(stage);
     await stage.report(payment, 'authorize', approved({ amount: 9999n }));
