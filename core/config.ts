@@ -9,6 +9,7 @@ import {
   logLevel,
   milliseconds,
   port,
+  publicUrl,
   token,
   url,
 } from '../proto/runtime/config.ts';
@@ -44,6 +45,8 @@ export const coreConfig = z.object({
   RECONCILE_GRACE_MS: milliseconds(30_000, { min: 100, max: 600_000 }),
   /** R16: a buyer who has not finished by then has left. */
   BUYER_TIMEOUT_MS: milliseconds(3_600_000, { min: 1_000 }),
+  /** Where buyers reach the gateway; without it no link is made, and the engine is told that it may show no page (R36). */
+  PUBLIC_URL: publicUrl().optional(),
   /** R20: processor calls in flight; over it a new id is answered 503. */
   PROCESSOR_CALLS_MAX: integer(200, { min: 1, max: 10_000 }),
   /** U1: what a capture or void of a payment that was captured or voided before is told. */

@@ -25,6 +25,7 @@ import { isOfMerchant, type ProcessorAccount } from './merchant-credentials.ts';
 import type { Merchant, NoMerchant } from './merchants.ts';
 import { type Intent, perform, runningMs } from './perform.ts';
 import { instruction } from './processor.ts';
+import { newLink } from './return-buyer.ts';
 import { announce, settle } from './settle.ts';
 import type { Begun } from './store/begin-payments.ts';
 import type { NewOperation } from './store/operations.ts';
@@ -57,7 +58,7 @@ export async function createTransaction(
 }
 
 function authorizeRequest(
-  { transaction, operation, account }: Started,
+  { transaction, operation, account, returnUrl }: Started,
   { authorizeOnly, details }: CreateTransactionRequest,
 ) {
   return {
@@ -66,12 +67,13 @@ function authorizeRequest(
     paymentMethod: transaction.paymentMethod,
     merchantInitiated: transaction.buyerAbsent,
     storedCredential: storedCredential(details),
+    returnUrl,
     ...(details && { details }),
   };
 }
 
 /** Recorded, and about to be sent. */
-type Started = Intent & { readonly account: ProcessorAccount; readonly place: Place };
+type Started = Intent & { readonly account: ProcessorAccount; readonly place: Place; readonly returnUrl: string };
 
 type Begin =
   | Started
@@ -113,14 +115,15 @@ async function begin(core: Core, budget: Budget, request: CreateTransactionReque
     } else {
       const operation = newAuthorize(core, row);
       const { account, version: merchantVersion } = merchant;
+      const { link, returnUrl } = newLink(core, row, operation, request.returnUrls);
       const place = core.calls.reserve(request.externalMerchantId);
       const begun = await core
-        .beginPayment({ transaction: row, operation, merchantVersion, beginMs: budget.beginMs })
+        .beginPayment({ transaction: row, operation, link, merchantVersion, beginMs: budget.beginMs })
         .catch((error: unknown) => {
           place.giveUp();
           throw error instanceof TooManyWaiting ? overloaded(error.message, true) : error;
         });
-      if (begun.is === 'new') return { ...intent(row, operation, begun), account, place };
+      if (begun.is === 'new') return { ...intent(row, operation, begun), account, place, returnUrl };
       place.giveUp();
       if (begun.is === 'late') throw budgetOver();
     }

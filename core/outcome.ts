@@ -6,6 +6,7 @@ import {
   OutcomeSchema,
 } from '../proto/gen/payments/v1/outcome_pb.js';
 import { Reason } from '../proto/gen/payments/v1/reason_pb.js';
+import { pageUrl } from '../proto/runtime/requests.ts';
 import { type Fields, readFields } from './fields.ts';
 import { readOnFile } from './on-file.ts';
 import type { Operation } from './operation.ts';
@@ -97,7 +98,7 @@ function read(payment: Payment, operation: Operation, kind: Outcome['kind'], fie
     }
     case 'buyerAction': {
       const { url, expiresAt, processorReference } = kind.value;
-      const redirectUrl = pageOf(url);
+      const redirectUrl = pageUrl(url, PAGE_MAX);
       if (redirectUrl === undefined || fields.quotesCard(redirectUrl)) {
         fields.lose('url');
         return UNKNOWN;
@@ -159,17 +160,7 @@ function triggerFor(operation: Operation, asked: bigint, amount: bigint, sameCur
   return operation.kind === 'capture' && amount > 0n ? 'approved' : 'partly';
 }
 
-/**
- * A page for the buyer must be absolute https (Wix contract, 5.5); plain http is for an engine on this machine. As it was parsed: what a
- * URL cannot hold, such as the end of a line, is not in it.
- */
-function pageOf(url: string): string | undefined {
-  if (url.length > PAGE_MAX || !URL.canParse(url)) return undefined;
-  const { protocol, hostname, href } = new URL(url);
-  const isHere = protocol === 'http:' && ['localhost', '127.0.0.1', '[::1]'].includes(hostname);
-  return (protocol === 'https:' || isHere) && href.length <= PAGE_MAX ? href : undefined;
-}
-
+/** Of the page for a buyer (Wix contract, 5.5), in characters. */
 const PAGE_MAX = 2000;
 
 /** Of the digits no more than the first six and the last four, and none where they are nearly all (R35). */

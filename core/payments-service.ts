@@ -9,6 +9,7 @@ import { getTransaction, listTransactions } from './find-transactions.ts';
 import { refundTransaction } from './refund-transaction.ts';
 import { reportOutcome } from './report-outcome.ts';
 import { reportRefund } from './report-refund.ts';
+import { returnBuyer } from './return-buyer.ts';
 import { voidTransaction } from './void-transaction.ts';
 import { watchTransaction } from './watch-transaction.ts';
 
@@ -16,6 +17,7 @@ import { watchTransaction } from './watch-transaction.ts';
 export const ALLOWED: Readonly<Record<string, readonly Role[]>> = {
   ConnectMerchantAccount: ['gateway'],
   CreateTransaction: ['gateway'],
+  ReturnBuyer: ['gateway'],
   CaptureTransaction: ['gateway'],
   VoidTransaction: ['gateway'],
   RefundTransaction: ['gateway', 'backoffice'],
@@ -31,6 +33,7 @@ export function paymentsService(core: Core): ServiceImpl<typeof PaymentsService>
   return {
     connectMerchantAccount: (request, context) => connectMerchantAccount(core, request, context),
     createTransaction: (request, context) => createTransaction(core, request, context),
+    returnBuyer: (request, context) => returnBuyer(core, request, context),
     captureTransaction: (request, context) => captureTransaction(core, request, context),
     voidTransaction: (request, context) => voidTransaction(core, request, context),
     refundTransaction: (request, context) => refundTransaction(core, request, context),

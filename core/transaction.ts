@@ -137,6 +137,16 @@ export function isApproved(state: TransactionState): boolean {
   return COLUMNS[state] === 'final';
 }
 
+/** Pages of the shop for a buyer who comes back (Wix contract, 12.5). */
+export type ShopPage = 'success' | 'error' | 'cancel' | 'pending';
+
+/** Where the buyer of a payment in this state belongs. */
+export function shopPage({ state, reason }: Pick<Transaction, 'state' | 'reason'>): ShopPage {
+  if (isApproved(state)) return 'success';
+  if (state !== 'declined') return 'pending';
+  return reason === Reason.BUYER_CANCELED ? 'cancel' : 'error';
+}
+
 /** What a capture, void or refund that Wix asks for meets. `wait`: for the running operation, then look again. */
 export type Reception =
   | 'run'

@@ -8,11 +8,12 @@ import type {
   RefundTransactionRequest,
   ReportOutcomeRequest,
   ReportRefundRequest,
+  ReturnBuyerRequest,
   VoidTransactionRequest,
 } from '../proto/gen/payments/v1/payments_service_pb.js';
 import { type Refusal, Transaction_State } from '../proto/gen/payments/v1/transaction_pb.js';
 import { quotes, scrub } from '../proto/runtime/redact.ts';
-import { demand, demandLength, demandUuid } from '../proto/runtime/requests.ts';
+import { demand, demandLength, demandUuid, pageUrl } from '../proto/runtime/requests.ts';
 import { rpcError } from '../proto/runtime/rpc.ts';
 import { ownCard } from './own-card.ts';
 import { legalReason } from './reason.ts';
@@ -65,6 +66,13 @@ export function validCreate(request: CreateTransactionRequest): void {
   demand(!isComplete || request.amount !== undefined, 'amount', 'is missing');
   demand(!isComplete || request.merchantCredentials !== undefined, 'merchant_credentials', 'is missing');
   if (request.refusal) refusal(request.refusal, 'authorize');
+  const { successUrl = '', errorUrl = '', cancelUrl = '', pendingUrl = '' } = request.returnUrls ?? {};
+  for (const page of [successUrl, errorUrl, cancelUrl, pendingUrl])
+    demand(!page || pageUrl(page, 4096) !== undefined, 'return_urls', 'must be https, of at most 4096 characters');
+}
+
+export function validReturn({ token }: ReturnBuyerRequest): void {
+  demand(/^[\w-]{22}$/.test(token), 'token', 'must have 22 characters of base64url');
 }
 
 export function validCapture(request: CaptureTransactionRequest | VoidTransactionRequest): void {

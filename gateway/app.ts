@@ -10,6 +10,7 @@ import { type AskCore, OVERLOADED } from './core.ts';
 import { createTransaction } from './create-transaction.ts';
 import type { ReadBody } from './read-body.ts';
 import { refundTransaction } from './refund-transaction.ts';
+import { createReturnRoute } from './return-buyer.ts';
 import type { Throttle } from './throttle.ts';
 import type { VerifyWixSignature } from './verify-wix-signature.ts';
 import { Unanswered, type WixAnswer } from './wix-answer.ts';
@@ -35,7 +36,7 @@ const LOGGED_MAX = 200;
 /** Of a body that nobody reads. */
 const DISCARDED_BYTES_MAX = 64 * 1024;
 
-/** The HTTP side of the gateway: POST /wix/v1/<call>, nothing else. */
+/** The HTTP side of the gateway: POST /wix/v1/<call> for Wix and GET /return/<token> for buyers, nothing else. */
 export function createApp(deps: {
   verify: VerifyWixSignature;
   readBody: ReadBody;
@@ -43,7 +44,11 @@ export function createApp(deps: {
   ask: AskCore;
   log: Log;
 }): RequestListener {
-  const durations = histogram('wix_call_duration_seconds', 'Calls of Wix, from headers to answer.', ['call', 'status']);
+  const durations = histogram(
+    'wix_call_duration_seconds',
+    'Calls of Wix, and buyers who come back, from headers to answer.',
+    ['call', 'status'],
+  );
   const shed = counter('wix_calls_shed_total', 'Calls of Wix answered 503 because there is too much to do.', ['call']);
   /** Connections that have carried a good signature. */
   const signed = new WeakSet<Socket>();
@@ -52,6 +57,7 @@ export function createApp(deps: {
   for (const [name, call] of Object.entries(CALLS)) router.all(`/${name}`, (ctx) => answerCall(ctx, name, call));
   app.use(logAndRefuse);
   app.use(demandPath);
+  app.use(createReturnRoute(deps.ask));
   app.use(router.routes());
   app.use(() => {
     throw new Unanswered(404, 'no such path');
@@ -110,8 +116,9 @@ export function createApp(deps: {
     const call: string = ctx.state.call ?? 'unknown-call';
     const fields = { ...ctx.state.ids, httpStatus: ctx.status, durationMs: Math.round(seconds * 1000), ...refused };
     // Of many that are refused alike a metric tells enough, and one alert of the core.
-    const level = ctx.status === 200 ? 'info' : isShed ? 'debug' : ctx.status === 500 ? 'error' : 'warn';
-    deps.log[level](`wix.${call.replaceAll('-', '_')}`, fields);
+    const isDone = ctx.status === 200 || ctx.status === 303;
+    const level = isDone ? 'info' : isShed ? 'debug' : ctx.status === 500 ? 'error' : 'warn';
+    deps.log[level](`${ctx.state.pageOf ? 'browser' : 'wix'}.${call.replaceAll('-', '_')}`, fields);
     durations.observe({ call, status: String(ctx.status) }, seconds);
   }
 }
@@ -128,9 +135,10 @@ function demandPath(ctx: Context, next: Next): Promise<void> {
 
 /** Nobody who is not signed keeps a connection, and nobody whose body was not read (R7). */
 function refuse(ctx: Context, status: number): void {
-  ctx.body = status === 401 ? null : {};
+  const pageOf: ((status: number) => string) | undefined = ctx.state.pageOf;
+  ctx.body = status === 401 ? null : (pageOf?.(status) ?? {});
   ctx.status = status;
-  if (status === 405) ctx.set('Allow', 'POST');
+  if (status === 405) ctx.set('Allow', pageOf ? 'GET' : 'POST');
   if (status === 503) ctx.set('Retry-After', '1');
   if (status === 401 || !ctx.state.isSigned || !ctx.req.complete) ctx.set('Connection', 'close');
 }

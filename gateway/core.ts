@@ -17,6 +17,9 @@ function overloadIn(err: unknown): { scope?: string } | undefined {
 export type PaymentsClient = Client<typeof PaymentsService>;
 type Method = keyof PaymentsClient;
 
+/** The core knows no such link: an answer, though it comes as an error. */
+const isNoLink = (err: unknown): boolean => err instanceof ConnectError && errorInfo(err)?.reason === 'LINK_NOT_FOUND';
+
 /** A member that is undefined is absent. */
 type Loose<T> = T extends object ? { [K in keyof T]: Loose<T[K]> | undefined } : T;
 
@@ -44,7 +47,7 @@ export function createAskCore(
     try {
       return await once().catch((err: unknown) => {
         // To ask again now would only add to what there is to do (R48).
-        if (overloadIn(err) || elapsedMs() >= Math.min(budgetMs, deadlineMs)) throw err;
+        if (overloadIn(err) || isNoLink(err) || elapsedMs() >= Math.min(budgetMs, deadlineMs)) throw err;
         log.warn('core.asked_again', { callId: request.callId, err });
         return once();
       });
@@ -55,6 +58,7 @@ export function createAskCore(
         if (method === 'createTransaction' && overload.scope === 'all') throttle.refused();
         throw OVERLOADED;
       }
+      if (isNoLink(err)) throw new Unanswered(404, 'there is no such link, or it has ended');
       log.error('core.no_answer', { callId: request.callId, err });
       const { code } = ConnectError.from(err);
       if (code === Code.Unauthenticated || code === Code.PermissionDenied)

@@ -3,6 +3,7 @@ import {
   Wallet_AuthenticationMethod as AuthenticationMethod,
   Wallet_Type as WalletType,
 } from '../proto/gen/payments/v1/payment_details_pb.js';
+import { pageUrl } from '../proto/runtime/requests.ts';
 import type { AskCore } from './core.ts';
 import { readPaymentMethod } from './payment-methods.ts';
 import { type RefusalCode, readBy } from './refusal.ts';
@@ -38,6 +39,7 @@ export async function createTransaction(body: JsonObject, ask: AskCore): Promise
     authorizeOnly: value?.authorizeOnly,
     details: value && detailsOf(value),
     refusal,
+    returnUrls: value?.order.returnUrls,
   });
   return renderCreation(response);
 }
@@ -110,6 +112,16 @@ const cardNumber = digits(/^\d{12,19}$/, 'CARD_NUMBER');
 const month = integer('EXPIRY', 1n, 12n).transform(Number);
 const year = integer('EXPIRY', 1000n, 9999n).transform(Number);
 
+const PAGE_URL_MAX = 4096;
+
+/** Where a browser is sent to later; empty when absent, or when it is none that is safe. */
+const page = z
+  .string()
+  .transform((value) => pageUrl(value, PAGE_URL_MAX) ?? '')
+  .catch('');
+
+const returnUrls = z.object({ successUrl: page, errorUrl: page, cancelUrl: page, pendingUrl: page });
+
 const card = z
   .object({
     number: cardNumber,
@@ -169,7 +181,7 @@ const creation = z
     wixTransactionId: id,
     wixMerchantId: id,
     merchantCredentials: credentials,
-    order: z.object({ id: text, description: z.object(description) }),
+    order: z.object({ id: text, description: z.object(description), returnUrls: harmless(returnUrls) }),
     paymentMethod: z.string().transform(readPaymentMethod).pipe(z.string('METHOD')).default(''),
     paymentMethodData: paymentMethodData.default({}),
     mode,

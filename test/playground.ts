@@ -1,8 +1,10 @@
+import { createServer } from 'node:http';
 import { createClient, createRouterTransport } from '@connectrpc/connect';
 import { type Connector, createConnector } from '../connector.ts';
 import { PaymentsService } from '../proto/gen/payments/v1/payments_service_pb.js';
 import { actAs } from '../proto/runtime/callers.ts';
 import { DEVELOPMENT_MARK } from '../proto/runtime/config.ts';
+import { closeHttp, listen } from '../proto/runtime/lifecycle.ts';
 import { createLog, type Log } from '../proto/runtime/log.ts';
 import { createEngine, type Engine } from './engine/engine.ts';
 import { createWix, type Wix } from './wix/wix.ts';
@@ -30,6 +32,13 @@ const DEVELOPMENT = {
   CORE_GRPC_PORT: '50051',
   CORE_HTTP_PORT: '50052',
 };
+
+async function freePort(): Promise<string> {
+  const server = createServer();
+  const port = await listen(server, 0, '127.0.0.1');
+  await closeHttp(server, 0);
+  return String(port);
+}
 
 /** What the user set of these. */
 function fromEnvironment(names: readonly string[]): Record<string, string> {
@@ -60,16 +69,19 @@ export async function startPlayground(options: {
   const wix = createWix({ log: log('wix'), data: `${data}/wix` });
   const engine = createEngine({ data: `${data}/engine`, log: log('engine') });
   const wixUrl = await wix.start(options.wixPort);
-  const env = {
+  const env: Record<string, string> = {
     ...DEVELOPMENT,
     DATA_DIR: `${data}/postgres`,
     WIX_PUBLIC_KEY: wix.publicKeyPem,
     WIX_APP_ID: wix.appId,
     WIX_APP_SECRET: wix.appSecret,
     WIX_API_URL: wixUrl,
-    ...fromEnvironment(Object.keys(DEVELOPMENT)),
+    ...fromEnvironment([...Object.keys(DEVELOPMENT), 'PUBLIC_URL']),
     ...options.env,
   };
+  // Links for buyers name the port before the gateway listens.
+  if (env.GATEWAY_PORT === '0') env.GATEWAY_PORT = await freePort();
+  env.PUBLIC_URL ??= `http://127.0.0.1:${env.GATEWAY_PORT}`;
   const processor = createRouterTransport((router) => engine.routes(router));
   const connector = await createConnector(env, { processor, log });
   await connector.start();

@@ -41,6 +41,7 @@ async function start(data: string): Promise<void> {
 Ready after ${process.uptime().toFixed(1)} s. No money moves here.
 
   Wix calls        ${gatewayUrl}/wix/v1/{connect-account,create-transaction,...}, signed
+  buyers return    ${env.PUBLIC_URL}/return/..., to where the engine's page sends them
   events go to     ${env.WIX_API_URL} (a simulated Wix)
   your services    127.0.0.1:${env.CORE_GRPC_PORT} gRPC, token ${BACKOFFICE_TOKEN}
   health, metrics  http://127.0.0.1:${env.GATEWAY_ADMIN_PORT} gateway, :${env.CORE_HTTP_PORT} core, :${env.RELAY_PORT} relay; /health/ready, /metrics

@@ -1,5 +1,6 @@
 import type { Queryable } from '../../proto/runtime/database.ts';
 import type { Transaction } from '../transaction.ts';
+import { NEW_LINK, type NewBuyerLink } from './buyer-links.ts';
 import { columnList, toTableRows } from './columns.ts';
 import { merchantVersion } from './merchant-accounts.ts';
 import type { NewOperation } from './operations.ts';
@@ -7,10 +8,11 @@ import type { NewOperation } from './operations.ts';
 // tx 1 of many creates, in one statement. Nothing is read before: whether an id is new, and its merchant still as it was read, is asked by
 // the statement that writes.
 
-/** A new payment with its running authorize. */
+/** A new payment with its running authorize, and the link for its buyer if a page may be shown. */
 export interface Beginning {
   readonly transaction: Omit<Transaction, 'createdAt' | 'updatedAt'>;
   readonly operation: NewOperation;
+  readonly link: NewBuyerLink | undefined;
   /** The merchant's version by which it was admitted. */
   readonly merchantVersion: string;
   /** Ms for which it may still begin. */
@@ -51,12 +53,19 @@ const BEGIN = `
     insert into operations (${columnList(NEW_OPERATION)}, due_at, created_at, changed_at)
     select ${columnList(NEW_OPERATION, 'o.')}, now() + $4::float8 * interval '1 millisecond', now(), now()
     from json_populate_recordset(null::operations, $2) as o
-    where o.transaction_id = any (array(select id from payment)))
+    where o.transaction_id = any (array(select id from payment))
+    returning id),
+  link as (
+    insert into buyer_links (${columnList(NEW_LINK)}, expires_at)
+    select ${columnList(NEW_LINK, 'l.')}, now() + $7::float8 * interval '1 millisecond'
+    from json_populate_recordset(null::buyer_links, $6) as l
+    where l.operation_id = any (array(select id from operation)))
   select given.id, is_current as "isCurrent", is_late as "isLate", payment.created_at as "createdAt" from given left join payment using (id)`;
 
-/** Inserts them, each unless its id is known or its merchant has changed. Answers in their order. `dueInMs` is the same for all. */
+/** Inserts them, each unless its id is known or its merchant has changed. Answers in their order. `dueInMs` and `lifeMs` are the same for all. */
 export async function beginPayments(db: Queryable, beginnings: readonly Beginning[]): Promise<Begun[]> {
   const transactions = beginnings.map(({ transaction }) => transaction);
+  const links = beginnings.flatMap(({ link }) => link ?? []);
   type Row = { id: string; isCurrent: boolean; isLate: boolean; createdAt: Date | null };
   const rows = await db.query<Row>(BEGIN, [
     toTableRows(transactions, NEW_PAYMENT),
@@ -67,6 +76,8 @@ export async function beginPayments(db: Queryable, beginnings: readonly Beginnin
     beginnings.map(({ merchantVersion }) => merchantVersion),
     beginnings[0]?.operation.dueInMs,
     beginnings.map(({ beginMs }) => beginMs()),
+    toTableRows(links, NEW_LINK),
+    links[0]?.lifeMs ?? 0,
   ]);
   const found = new Map(rows.map((row) => [row.id, row]));
   return transactions.map(({ id }): Begun => {

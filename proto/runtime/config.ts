@@ -141,6 +141,17 @@ export const url = (...protocols: string[]): z.ZodType<string> =>
       `must be a URL that begins with ${protocols.join(' or ')}`,
     );
 
+/** Where browsers reach us: https, or http on this machine, without query, and without a slash at its end; at most 500 characters. */
+export const publicUrl = () =>
+  parsedBy((value) => {
+    const found = URL.parse(value);
+    const isSafe = found?.protocol === 'https:' || (found?.protocol === 'http:' && isLoopback(value));
+    if (!found || !isSafe) throw new Error('must be a URL that begins with https://, or with http:// on this machine');
+    if (found.search || found.hash || found.username || value.length > 500)
+      throw new Error('must have no query, fragment or user, and at most 500 characters');
+    return found.href.replace(/\/+$/, '');
+  });
+
 /** Where PostgreSQL is, as a URL. pg would take another kind of text for a path on localhost, or quote it. */
 export const databaseUrl = (): z.ZodType<Secret> =>
   secretBy((value) => {

@@ -1,6 +1,7 @@
 import { Buffer } from 'node:buffer';
 import { type Timestamp, timestampDate } from '@bufbuild/protobuf/wkt';
 import { Code } from '@connectrpc/connect';
+import { isLoopback } from './config.ts';
 import { rpcError } from './rpc.ts';
 
 // The limits that the protos state, checked at a service's edge: a caller that breaks them gets INVALID_ARGUMENT, never a row.
@@ -17,6 +18,16 @@ export function demandLength(value: string, field: string, min: number, max: num
 
 export function demandUuid(value: string, field: string): void {
   demand(/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(value), field, 'must be a UUID');
+}
+
+/**
+ * A page that a browser may be sent to: an absolute URL with https, or with http on this machine, of at most `max` characters. As it was
+ * parsed: what a URL cannot hold, such as the end of a line, is not in it. Undefined: it is none.
+ */
+export function pageUrl(text: string, max: number): string | undefined {
+  const url = text.length <= max ? URL.parse(text) : null;
+  const isSafe = url && (url.protocol === 'https:' || (url.protocol === 'http:' && isLoopback(url.href)));
+  return isSafe && url.href.length <= max ? url.href : undefined;
 }
 
 /** The last second of a protobuf Timestamp. */

@@ -70,6 +70,7 @@ function newBeginning({ externalMerchantId, accountId: account, version }: Merch
       ...{ redirectUrl: null, cardScheme: null, cardBin: '424242', cardLastFour: '4242', credentialsOnFile: null },
       ...{ credentialsKeyId: null, sequence: 0n },
     },
+    link: undefined,
     operation: {
       ...{ id: operationId('authorize', externalId, 'wix', externalId, 1), transactionId: id, kind: 'authorize' },
       ...{ state: 'running', caller: 'wix', key: externalId, callId: null, attempt: 1, amount: 4590n },

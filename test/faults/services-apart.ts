@@ -107,6 +107,7 @@ async function startServices(env: Env, databases: Env) {
   const token = randomBytes(32).toString('hex');
   const numbers = [1, 2];
   const corePorts = await Promise.all(numbers.map(freePort));
+  const gatewayPorts = await Promise.all(numbers.map(freePort));
   const database = (role: string, name: string) => ({
     DATABASE_URL: `${databases[role]}?application_name=${name}`,
   });
@@ -118,6 +119,7 @@ async function startServices(env: Env, databases: Env) {
       CORE_TOKENS: `wix:gateway:${token}`,
       CORE_GRPC_PORT: corePorts[number - 1] ?? '',
       CORE_HTTP_PORT,
+      PUBLIC_URL: `http://127.0.0.1:${gatewayPorts[number - 1]}`,
     };
     return startInstance(name, () => startService('core/main.ts', { ...env, ...own }, CORE_HTTP_PORT));
   };
@@ -128,7 +130,7 @@ async function startServices(env: Env, databases: Env) {
     return startInstance(name, () => startService('webhook-relay/main.ts', { ...env, ...own }, RELAY_PORT));
   };
   const gateway = async (number: number) => {
-    const [GATEWAY_PORT, GATEWAY_ADMIN_PORT] = [await freePort(), await freePort()];
+    const [GATEWAY_PORT = '', GATEWAY_ADMIN_PORT] = [gatewayPorts[number - 1], await freePort()];
     const addresses = (number === 1 ? corePorts : corePorts.toReversed()).map((port) => `127.0.0.1:${port}`);
     const own = {
       ...{ CORE_URL: `ipv4:${addresses}`, CORE_TOKEN: token, ALLOW_PLAINTEXT: 'true' },

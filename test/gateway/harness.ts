@@ -41,6 +41,7 @@ const METHODS = [
   'refundTransaction',
   'captureTransaction',
   'voidTransaction',
+  'returnBuyer',
 ] as const;
 
 /** A PaymentsService that records every call and then does what the script says; without one it is UNAVAILABLE. */

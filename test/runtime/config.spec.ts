@@ -17,6 +17,7 @@ import {
   milliseconds,
   parseConfig,
   port,
+  publicUrl,
   refuseDevelopmentSecrets,
   Secret,
   secret,
@@ -52,6 +53,26 @@ describe('the configuration', () => {
     writeFileSync(name, content);
     return name;
   }
+
+  it('R36 takes for the address of browsers what is https, or on this machine, and nothing behind its path', () => {
+    const schema = z.object({ PUBLIC_URL: publicUrl() });
+    for (const [given, read] of [
+      ['https://pay.example', 'https://pay.example'],
+      ['https://pay.example/', 'https://pay.example'],
+      ['https://pay.example:8443/psp/', 'https://pay.example:8443/psp'],
+      ['http://127.0.0.1:8080', 'http://127.0.0.1:8080'],
+      ['http://[::1]:8080/', 'http://[::1]:8080'],
+    ] as const)
+      assert.equal(parseConfig(schema, { PUBLIC_URL: given }).PUBLIC_URL, read);
+    for (const bad of ['http://pay.example', 'pay.example', 'ftp://pay.example', 'javascript:alert(1)'])
+      assert.deepEqual(problemsOf(schema, { PUBLIC_URL: bad }), [
+        'PUBLIC_URL must be a URL that begins with https://, or with http:// on this machine',
+      ]);
+    for (const bad of ['?a=1', '#a', `/${'x'.repeat(500)}`])
+      assert.deepEqual(problemsOf(schema, { PUBLIC_URL: `https://pay.example${bad}` }), [
+        'PUBLIC_URL must have no query, fragment or user, and at most 500 characters',
+      ]);
+  });
 
   it('takes defaults for what is absent or empty', () => {
     const schema = z.object({ PORT: port(8080), WAIT_MS: milliseconds(500), ON: flag(true), NAME: text().optional() });

@@ -1,5 +1,5 @@
 import { randomBytes, randomUUID } from 'node:crypto';
-import { create, fromBinary } from '@bufbuild/protobuf';
+import { create, fromBinary, type MessageInitShape } from '@bufbuild/protobuf';
 import { type Client, createClient, createRouterTransport } from '@connectrpc/connect';
 import { coreConfig } from '../../core/config.ts';
 import { type CoreService, createCore } from '../../core/service.ts';
@@ -96,7 +96,10 @@ export async function createTestCore(
 export function cardPayment(
   merchant: Awaited<ReturnType<TestCore['connect']>>,
   number = '4242424242424242',
-  more: { amount?: bigint; currency?: string; authorizeOnly?: boolean; externalId?: string } = {},
+  more: Pick<
+    MessageInitShape<typeof CreateTransactionRequestSchema>,
+    'amount' | 'currency' | 'authorizeOnly' | 'externalId' | 'returnUrls'
+  > = {},
 ) {
   return create(CreateTransactionRequestSchema, {
     externalId: randomUUID(),

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
+import path from 'node:path';
 import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import {
   type Client,
@@ -67,6 +68,7 @@ const ENV = {
   PROCESSOR_TIMEOUT_MS: '20000',
   WIX_USER_AGENT: 'stories/1.0',
   EVENT_DELAY_MS: '20',
+  PUBLIC_URL: 'https://pay.harbor.example',
   GATEWAY_PORT: '0',
   GATEWAY_ADMIN_PORT: '0',
   RELAY_PORT: '0',
@@ -123,6 +125,10 @@ export interface Stage {
   charged(payment: Payment): bigint;
   /** By which the engine knows a payment's authorize. */
   requestId(payment: Payment): string;
+  /** Where the engine was told to send the buyer back to; empty: it may show no page. */
+  returnUrl(payment: Payment): string;
+  /** The buyer follows that link, or another token's: what the gateway answers to the browser. */
+  comeBack(payment: Payment, token?: string): Promise<Returned>;
   /** How often the engine was sent an order of this kind. */
   sends(payment: Payment, kind: Kind): Promise<number>;
   /** Spoils the next call of one method to the engine. */
@@ -133,6 +139,15 @@ export interface Stage {
   hold(method: Method, fault?: Fault): Held;
   heal(): void;
   stop(): Promise<void>;
+}
+
+/** What a browser gets at the link. */
+export interface Returned {
+  readonly status: number;
+  /** Where it is sent on to; null: nowhere. */
+  readonly location: string | null;
+  readonly headers: Headers;
+  readonly text: string;
 }
 
 /** Asserts what an answer says: success without a reason. */
@@ -163,7 +178,11 @@ async function setStage(
   const wix = createWix({ log });
   const engine = createEngine({ data: ':memory:', log, pendingMs: 200 });
   const script = new Map<Method, () => Fault | undefined | Promise<Fault | undefined>>();
-  engine.fault = (method) => script.get(method)?.();
+  const returnUrls = new Map<string, string>();
+  engine.fault = (method, request, requestId) => {
+    if (request.$typeName === 'processor.v1.AuthorizeRequest') returnUrls.set(requestId, request.returnUrl);
+    return script.get(method)?.();
+  };
   const speak: Interceptor = (next) => async (request) => {
     const response = await next(request);
     const told =
@@ -194,6 +213,8 @@ async function setStage(
   const db = createDatabase({ url, schema: 'core', poolSize: 2, log });
   const gatewayUrl = `http://127.0.0.1:${gateway.port}`;
 
+  const requestId = ({ wixTransactionId: id }: Payment) => operationId('authorize', id, 'wix', id, 1);
+  const returnUrl = (payment: Payment) => returnUrls.get(requestId(payment)) ?? assert.fail('the engine was not asked');
   const operationsOf = (payment: Payment, kind: Kind) =>
     db.query<{ id: string }>(
       `select operations.id from operations join transactions on transactions.id = transaction_id
@@ -245,7 +266,13 @@ async function setStage(
     told: ({ wixTransactionId }, kind, reasonCode) =>
       wix.eventFor(wixTransactionId, (event) => event.kind === kind && event.body.reasonCode === reasonCode),
     charged: ({ pluginTransactionId }) => engine.books.charged(pluginTransactionId),
-    requestId: ({ wixTransactionId: id }) => operationId('authorize', id, 'wix', id, 1),
+    requestId,
+    returnUrl,
+    comeBack: async (payment, token = path.basename(returnUrl(payment))) => {
+      const response = await fetch(`${gatewayUrl}/return/${token}`, { redirect: 'manual' });
+      const { status, headers } = response;
+      return { status, headers, location: headers.get('location'), text: await response.text() };
+    },
     sends: async (payment, kind) => {
       const operations = await operationsOf(payment, kind);
       return operations.reduce((sum, { id }) => sum + engine.books.calls(id), 0);

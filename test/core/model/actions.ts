@@ -1,6 +1,7 @@
 import { isOpen } from '../../../core/operation.ts';
 import { isApproved } from '../../../core/transaction.ts';
-import { comeBack, contraryOf, decideLater, type Entry, isUndecided, lapse, mayLapse, truths } from './engine.ts';
+import { comeBack, mayComeBack } from './buyer.ts';
+import { contraryOf, decideLater, type Entry, isUndecided, lapse, mayLapse, refundReturns, truths } from './engine.ts';
 import { isDue } from './ledger.ts';
 import { override, reconcile, report } from './reconcile.ts';
 import { type Asked, deliver, nextEvent, toldEnd } from './wix.ts';
@@ -53,6 +54,7 @@ function surroundings(world: World): Weighted[] {
         message.arrive();
       }),
     ),
+    ...(mayComeBack(world) ? [may(4, 'the buyer comes back', () => begin(world, 'buyer', () => comeBack(world)))] : []),
     ...(nextEvent(world) ? [may(5, 'Wix hears an event', () => deliver(world))] : []),
   ];
 }
@@ -105,7 +107,7 @@ function doingsOfEngine(world: World, entry: Entry): Weighted[] {
     ...(isUndecided(entry) ? [may(6, 'the engine decides', () => decideLater(world, entry))] : []),
     ...(entry.kind === 'authorize' && mayLapse(world) ? [may(1, 'the authorization lapses', () => lapse(world))] : []),
     ...(isRefunded && entry.outcome.kind.case === 'approved'
-      ? [may(1, 'the refund comes back', () => comeBack(world, entry))]
+      ? [may(1, 'the refund comes back', () => refundReturns(world, entry))]
       : []),
     ...(contrary ? [may(1, 'the engine contradicts itself', () => tell(contrary))] : []),
   ];

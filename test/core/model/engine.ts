@@ -196,7 +196,7 @@ export function lapse(world: World): void {
 }
 
 /** A refund that was accepted comes back from the bank. */
-export function comeBack(world: World, entry: Entry): void {
+export function refundReturns(world: World, entry: Entry): void {
   decideOn(world, entry, DECLINED);
 }
 

@@ -21,6 +21,7 @@ export function explore(rules: Rules, numbers: readonly number[], trace: (line: 
     ledger: emptyLedger(),
     engine: newEngine(),
     wix: newWix(),
+    shown: [],
     authorizeOnly: choose(2) === 1,
     buyerAbsent: choose(5) === 4,
     now: Date.UTC(2030, 0, 1),

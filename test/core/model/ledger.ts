@@ -19,6 +19,8 @@ export interface Ledger {
   readonly dueAt: Map<string, number>;
   readonly outbox: { readonly type: EventType; readonly event: Event }[];
   readonly contradictions: Set<string>;
+  /** When the engine was last asked because a buyer came back. */
+  lookedAt: number;
 }
 
 export function emptyLedger(): Ledger {
@@ -29,6 +31,7 @@ export function emptyLedger(): Ledger {
     dueAt: new Map(),
     outbox: [],
     contradictions: new Set(),
+    lookedAt: Number.NEGATIVE_INFINITY,
   };
 }
 

@@ -1,4 +1,5 @@
 import type { Change } from '../../../core/decide.ts';
+import { isOpen } from '../../../core/operation.ts';
 import type { Said } from '../../../core/outcome.ts';
 import type { Reception } from '../../../core/transaction.ts';
 import { RULES, type Rules } from './rules.ts';
@@ -74,6 +75,27 @@ export const MUTATIONS: Readonly<Record<string, Partial<Rules>>> = {
     const { expiresAt, ...operation } = change.operation;
     return said.trigger === 'pending' && !expiresAt ? { ...change, operation } : change;
   }),
+  'R36 a buyer who has come back awaited all the same': forget((change, said) =>
+    said.trigger === 'buyer_returned' ? NOTHING : change,
+  ),
+  'R36 a buyer sent to success before anybody knows': {
+    shopPage: (payment) => (payment.state === 'pending' ? 'success' : RULES.shopPage(payment)),
+  },
+  'R36 a buyer who was declined taken for one who gave up': {
+    shopPage: (payment) => (payment.state === 'declined' ? 'cancel' : RULES.shopPage(payment)),
+  },
+  'R36 a buyer who has come back declined while the engine still waits': mishear(
+    (_payment, _operations, _operation, said) => (said.trigger === 'buyer_returned' ? { trigger: 'declined' } : said),
+  ),
+  'R36 a buyer who comes a second time taken for one who gave up': mishear(
+    ({ state }, _operations, _operation, said) =>
+      said.trigger === 'buyer_returned' && state === 'pending' ? { trigger: 'declined' } : said,
+  ),
+  'R36 a buyer who comes while the cancel runs taken for its end': mishear((_payment, operations, _operation, said) =>
+    said.trigger === 'buyer_returned' && operations.some((other) => other.kind === 'cancel' && isOpen(other))
+      ? { trigger: 'cancel_confirmed' }
+      : said,
+  ),
   'R17 no reversal of what must not be approved': forget((change) =>
     change.begin?.kind === 'reversal' ? without(change, 'begin') : change,
   ),

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { isOpen, type Operation } from '../../../core/operation.ts';
 import { isApproved, type Transaction } from '../../../core/transaction.ts';
+import { demandTrueShop } from './buyer.ts';
 import { authorizeOf, books, expiryOf, isUndecided } from './engine.ts';
 import { isEnd, storyOf, type Wix } from './wix.ts';
 import { ASKED, type World } from './world.ts';
@@ -66,6 +67,7 @@ export function demandQuiet(world: World): void {
   const end = isApproved(payment.state) ? 'approved' : `${payment.state} ${payment.reason}`;
   const told = wix.events.flatMap((event) => storyOf(event) ?? []).at(-1);
   assert.equal(told, end, 'Wix was not told how it stands');
+  demandTrueShop(world.shown, end);
 }
 
 /**

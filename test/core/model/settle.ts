@@ -57,6 +57,9 @@ function apply(world: World, { payment, operations, target, at }: Found, said: S
   if (cancel) updateOperation(ledger, now, { ...cancel, state: 'closed' }, cancel.state, 0);
   const isTimed = change.begin?.kind === 'cancel' && /LEFT|EXPIRED/.test(change.begin.cause.errorCode);
   assert.ok(!isTimed || (target.expiresAt && target.expiresAt <= at), 'cancelled before the time was over');
+  const entry = engine.authorizeOf(world.engine);
+  const isEnded = paid.state !== 'declined' || payment.state === 'declined' || !entry || !engine.isUndecided(entry);
+  assert.ok(isEnded || override, 'declined before the engine has ended it');
   if (change.begin) begin(world, target, change.begin);
   if (change.event) publish(ledger, change.event, paid, operation);
   return change;

@@ -1,3 +1,4 @@
+import type { ShopPage } from '../../../core/transaction.ts';
 import type { Engine } from './engine.ts';
 import type { Ledger } from './ledger.ts';
 import type { Rules } from './rules.ts';
@@ -25,6 +26,8 @@ export interface World {
   readonly ledger: Ledger;
   readonly engine: Engine;
   readonly wix: Wix;
+  /** Pages of the shop to which the buyer was sent. */
+  readonly shown: ShopPage[];
   readonly authorizeOnly: boolean;
   readonly buyerAbsent: boolean;
   /** Milliseconds since 1970; the database's clock, and everybody's. */

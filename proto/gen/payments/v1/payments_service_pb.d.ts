@@ -157,6 +157,13 @@ export declare type CreateTransactionRequest = Message<"payments.v1.CreateTransa
    * @generated from field: payments.v1.Refusal refusal = 11;
    */
   refusal?: Refusal | undefined;
+
+  /**
+   * Where the buyer belongs after a page of the engine.
+   *
+   * @generated from field: payments.v1.ReturnUrls return_urls = 12;
+   */
+  returnUrls?: ReturnUrls | undefined;
 };
 
 /**
@@ -164,6 +171,48 @@ export declare type CreateTransactionRequest = Message<"payments.v1.CreateTransa
  * Use `create(CreateTransactionRequestSchema)` to create a new message.
  */
 export declare const CreateTransactionRequestSchema: GenMessage<CreateTransactionRequest>;
+
+/**
+ * Pages of the shop for a buyer who comes back (Wix contract, 12.5). Each is an absolute URL of at most 4,096 characters, https, or http
+ * on this machine; empty if Wix gave none.
+ *
+ * @generated from message payments.v1.ReturnUrls
+ */
+export declare type ReturnUrls = Message<"payments.v1.ReturnUrls"> & {
+  /**
+   * Approved.
+   *
+   * @generated from field: string success_url = 1;
+   */
+  successUrl: string;
+
+  /**
+   * Declined.
+   *
+   * @generated from field: string error_url = 2;
+   */
+  errorUrl: string;
+
+  /**
+   * Declined because the buyer gave up. Empty: error_url.
+   *
+   * @generated from field: string cancel_url = 3;
+   */
+  cancelUrl: string;
+
+  /**
+   * Not decided yet. Empty: success_url.
+   *
+   * @generated from field: string pending_url = 4;
+   */
+  pendingUrl: string;
+};
+
+/**
+ * Describes the message payments.v1.ReturnUrls.
+ * Use `create(ReturnUrlsSchema)` to create a new message.
+ */
+export declare const ReturnUrlsSchema: GenMessage<ReturnUrls>;
 
 /**
  * @generated from message payments.v1.CreateTransactionResponse
@@ -190,6 +239,49 @@ export declare type CreateTransactionResponse = Message<"payments.v1.CreateTrans
  * Use `create(CreateTransactionResponseSchema)` to create a new message.
  */
 export declare const CreateTransactionResponseSchema: GenMessage<CreateTransactionResponse>;
+
+/**
+ * @generated from message payments.v1.ReturnBuyerRequest
+ */
+export declare type ReturnBuyerRequest = Message<"payments.v1.ReturnBuyerRequest"> & {
+  /**
+   * The end of the link that the engine got as return_url: 22 characters of base64url.
+   *
+   * @generated from field: string token = 1;
+   */
+  token: string;
+};
+
+/**
+ * Describes the message payments.v1.ReturnBuyerRequest.
+ * Use `create(ReturnBuyerRequestSchema)` to create a new message.
+ */
+export declare const ReturnBuyerRequestSchema: GenMessage<ReturnBuyerRequest>;
+
+/**
+ * @generated from message payments.v1.ReturnBuyerResponse
+ */
+export declare type ReturnBuyerResponse = Message<"payments.v1.ReturnBuyerResponse"> & {
+  /**
+   * One of the payment's return_urls; empty if Wix gave none for what became of it.
+   *
+   * @generated from field: string url = 1;
+   */
+  url: string;
+
+  /**
+   * Of the payment.
+   *
+   * @generated from field: string transaction_id = 2;
+   */
+  transactionId: string;
+};
+
+/**
+ * Describes the message payments.v1.ReturnBuyerResponse.
+ * Use `create(ReturnBuyerResponseSchema)` to create a new message.
+ */
+export declare const ReturnBuyerResponseSchema: GenMessage<ReturnBuyerResponse>;
 
 /**
  * @generated from message payments.v1.CaptureTransactionRequest
@@ -804,6 +896,19 @@ export declare const PaymentsService: GenService<{
     methodKind: "unary";
     input: typeof CreateTransactionRequestSchema;
     output: typeof CreateTransactionResponseSchema;
+  },
+  /**
+   * A buyer has come back from the page of the engine by the link of a payment: asks the engine what became of it, for at most 5 seconds
+   * and once in that time however many come, records what it says, and answers where in the shop the buyer belongs. Roles: gateway.
+   * May be called in any state. An awaited buyer of whom the engine cannot tell yet leaves the payment PENDING.
+   * Errors: INVALID_ARGUMENT (no such token can be), NOT_FOUND (LINK_NOT_FOUND: unknown, or it has ended), UNAVAILABLE (ask again).
+   *
+   * @generated from rpc payments.v1.PaymentsService.ReturnBuyer
+   */
+  returnBuyer: {
+    methodKind: "unary";
+    input: typeof ReturnBuyerRequestSchema;
+    output: typeof ReturnBuyerResponseSchema;
   },
   /**
    * Takes authorised money, once, in whole or in part. Roles: gateway.

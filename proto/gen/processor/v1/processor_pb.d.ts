@@ -269,7 +269,8 @@ export declare type AuthorizeRequest = Message<"processor.v1.AuthorizeRequest"> 
   storedCredential: AuthorizeRequest_StoredCredential;
 
   /**
-   * Where the engine's page sends the buyer back to; empty when no page may be shown.
+   * Where the engine's page sends the buyer back to, with a GET, once GetOperation tells what became of the payment. As it is: nothing is
+   * added to it. A secret of this payment and its buyer. Empty when no page may be shown.
    *
    * @generated from field: string return_url = 7;
    */
