@@ -24,8 +24,8 @@ import { createKafkaPublisher, createKafkaReceiver, hideTimerWarnings } from './
 import { kafkaConfig } from './proto/runtime/kafka-client.ts';
 import { runMain, type Service } from './proto/runtime/lifecycle.ts';
 import { createLog, type Log } from './proto/runtime/log.ts';
-import { demandSafety, warnOfPlaintext } from './proto/runtime/safe-config.ts';
-import { tlsOf } from './proto/runtime/tls.ts';
+import { ensureSafety, warnOfPlaintext } from './proto/runtime/safe-config.ts';
+import { readTls } from './proto/runtime/tls.ts';
 import { relayConfig } from './webhook-relay/config.ts';
 import { createRelay, type Relay } from './webhook-relay/service.ts';
 
@@ -47,7 +47,7 @@ const servicesConfig = z
   .extend({ DATABASE_URL: databaseUrl().optional(), DATA_DIR: text().optional() })
   .extend({ ...kafkaConfig.shape, KAFKA_BROKERS: kafkaConfig.shape.KAFKA_BROKERS.optional() })
   .refine(isOnePlace, NOT_ONE_PLACE)
-  .superRefine(demandSafety);
+  .superRefine(ensureSafety);
 
 export interface Connector extends Service {
   readonly gateway: Gateway;
@@ -116,14 +116,14 @@ async function fromEnvironment(env: Env): Promise<Service> {
   const whole = z
     .object({ ...servicesConfig.shape, ...processorConfig.shape })
     .refine(isOnePlace, NOT_ONE_PLACE)
-    .superRefine(demandSafety);
+    .superRefine(ensureSafety);
   const config = parseConfig(whole, env);
   refuseDevelopmentSecrets(whole, env);
   const log = (service: string) => createLog(service, config.LOG_LEVEL);
   warnOfPlaintext(config, log('connector'));
   const processor = createGrpcTransport({
     url: config.PROCESSOR_URL,
-    tls: tlsOf('PROCESSOR', config),
+    tls: readTls('PROCESSOR', config),
     interceptors: [withToken(config.PROCESSOR_TOKEN)],
     defaultTimeoutMs: config.PROCESSOR_TIMEOUT_MS,
   });

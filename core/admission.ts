@@ -82,7 +82,7 @@ export function createAdmission(
     return overloaded('there is too much to do', forAll);
   }
 
-  function demandRoom(priority: Priority, owner: string): void {
+  function ensureRoom(priority: Priority, owner: string): void {
     // What is done in the time that one may wait.
     const max = Math.min(WAITING_MAX, Math.floor((waitMs * places()) / workMs));
     const ahead = priority === 'first' ? queues.first : [...queues.first, ...queues.new];
@@ -96,7 +96,7 @@ export function createAdmission(
       return;
     }
     const queue = queues[priority];
-    demandRoom(priority, owner);
+    ensureRoom(priority, owner);
     await new Promise<void>((resolve, reject) => {
       const giveUp = () => {
         queue.splice(queue.indexOf(entry), 1);

@@ -17,8 +17,8 @@ export interface Calls {
    */
   hasRoom(owner: string, isNewPayment: boolean): boolean;
   /** Throws UNAVAILABLE if there is none. */
-  demandRoom(owner: string, isNewPayment: boolean): void;
-  /** Takes a place for a new payment before its tx 1, so that those that begin together find the places of the others taken. Throws as demandRoom. */
+  ensureRoom(owner: string, isNewPayment: boolean): void;
+  /** Takes a place for a new payment before its tx 1, so that those that begin together find the places of the others taken. Throws as ensureRoom. */
   reserve(owner: string): Place;
   /** Takes a place, whether there is room or not. */
   take(owner: string): Place;
@@ -59,7 +59,7 @@ export function createCalls(name: string, max: number, log: Log): Calls {
   const mostFor = (isNewPayment: boolean) => (isNewPayment ? Math.ceil(max * 0.9) : max);
   const hasRoom = (owner: string, isNewPayment: boolean) =>
     hasShare(owned.get(owner) ?? 0, taken, mostFor(isNewPayment));
-  const demandRoom = (owner: string, isNewPayment: boolean) => {
+  const ensureRoom = (owner: string, isNewPayment: boolean) => {
     if (!hasRoom(owner, isNewPayment))
       throw overloaded('too many processor calls are in flight', taken >= mostFor(isNewPayment));
   };
@@ -67,9 +67,9 @@ export function createCalls(name: string, max: number, log: Log): Calls {
     signal: end.signal,
     room: () => max - taken,
     hasRoom,
-    demandRoom,
+    ensureRoom,
     reserve: (owner) => {
-      demandRoom(owner, true);
+      ensureRoom(owner, true);
       return take(owner);
     },
     take,
@@ -108,7 +108,7 @@ export function startBudget(ownMs: number, callerMs: number | undefined): Budget
 }
 
 /** R1, R48: no tx 1 of any kind at the end of the budget: a caller who gave up is not charged later, and what is recorded is sent. */
-export function demandTime(budget: Budget): void {
+export function ensureTime(budget: Budget): void {
   if (budget.beginMs() === 0) throw budgetOver();
 }
 

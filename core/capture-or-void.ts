@@ -80,7 +80,7 @@ async function receive(core: Core, tx: Queryable, kind: Kind, request: Request):
     case 'run': {
       const refusal = wrongAmount(kind, request.amount, transaction.authorizedAmount);
       if (refusal) return refuse(refusal);
-      core.calls.demandRoom(transaction.externalMerchantId ?? '', false);
+      core.calls.ensureRoom(transaction.externalMerchantId ?? '', false);
       const state = kind === 'capture' ? 'capturing' : 'voiding';
       const authorize = operations.find((operation) => operation.kind === 'authorize');
       if (!authorize) throw new Error('an authorized payment has an authorize operation');

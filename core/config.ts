@@ -1,6 +1,6 @@
 import { z } from 'zod';
+import { callerList } from '../proto/runtime/callers.ts';
 import {
-  callers,
   databaseUrl,
   flag,
   host,
@@ -14,7 +14,7 @@ import {
   url,
 } from '../proto/runtime/config.ts';
 import { kafkaConfig } from '../proto/runtime/kafka-client.ts';
-import { demandSafety } from '../proto/runtime/safe-config.ts';
+import { ensureSafety } from '../proto/runtime/safe-config.ts';
 import { tlsEntries } from '../proto/runtime/tls.ts';
 
 /** The core's part of the environment; README.md has the table. */
@@ -23,7 +23,7 @@ export const coreConfig = z.object({
   CORE_GRPC_PORT: port(50051),
   CORE_HTTP_PORT: port(50052),
   /** Who may call; without it no RPC is served on the ports (R33). */
-  CORE_TOKENS: callers().optional(),
+  CORE_TOKENS: callerList().optional(),
   /** The core's own certificate, for both ports, and whose clients it lets in. */
   ...tlsEntries('CORE'),
   DATABASE_URL: databaseUrl(),
@@ -68,5 +68,5 @@ export type ProcessorConfig = z.infer<typeof processorConfig>;
 
 /** The core as a process of its own, with gateway and relay elsewhere. */
 export const standaloneConfig = z
-  .object({ ...coreConfig.shape, ...processorConfig.shape, ...kafkaConfig.shape, CORE_TOKENS: callers() })
-  .superRefine(demandSafety);
+  .object({ ...coreConfig.shape, ...processorConfig.shape, ...kafkaConfig.shape, CORE_TOKENS: callerList() })
+  .superRefine(ensureSafety);

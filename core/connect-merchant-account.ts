@@ -16,7 +16,7 @@ import { readFields } from './fields.ts';
 import { accountId } from './ids.ts';
 import { keepCredentials, withExtras } from './merchant-credentials.ts';
 import { texts } from './outcome.ts';
-import { ask } from './processor.ts';
+import { callProcessor } from './processor.ts';
 import { legalReason } from './reason.ts';
 import { upsertMerchantAccount } from './store/merchant-accounts.ts';
 import type { Refusal } from './transaction.ts';
@@ -38,7 +38,7 @@ export async function connectMerchantAccount(
     country: request.country,
     currency: request.currency,
   };
-  const answer = await ask(
+  const answer = await callProcessor(
     core,
     'verify_account',
     (options) => core.processor.verifyAccount(verify, options),

@@ -7,9 +7,9 @@ import type { Calls, Turns } from './calls.ts';
 import type { CoreConfig } from './config.ts';
 import type { Silence } from './engine-silence.ts';
 import type { Merchants } from './merchants.ts';
-import type { Learned, Result } from './settle.ts';
+import type { Result, ToSettle } from './settle.ts';
 import type { Beginning, Begun } from './store/begin-payments.ts';
-import type { Watchers } from './watch-transaction.ts';
+import type { Watchers } from './watchers.ts';
 
 /** What the core's functions need; built once in service.ts. */
 export interface Core {
@@ -24,12 +24,12 @@ export interface Core {
   /** tx 1 of a create, together with others. */
   readonly beginPayment: (beginning: Beginning) => Promise<Begun>;
   /** tx 2, together with others. */
-  readonly settle: (learned: Learned) => Promise<Result>;
+  readonly settle: (learned: ToSettle) => Promise<Result>;
   readonly engineSilence: Silence;
   /** Calls that a caller waits for. */
   readonly calls: Calls;
   /** Reconciliation's. */
-  readonly chases: Calls;
+  readonly reconciliations: Calls;
   /** Callers that follow a payment. */
   readonly watchers: Watchers;
   /** An event was committed. */

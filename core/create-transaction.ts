@@ -15,7 +15,7 @@ import { Reason } from '../proto/gen/payments/v1/reason_pb.js';
 import { AuthorizeRequest_StoredCredential as StoredCredential } from '../proto/gen/processor/v1/processor_pb.js';
 import { TooManyWaiting } from '../proto/runtime/gather.ts';
 import { counter } from '../proto/runtime/metrics.ts';
-import { type Budget, budgetOver, demandTime, overloaded, type Place, readWithin, startBudget } from './calls.ts';
+import { type Budget, budgetOver, ensureTime, overloaded, type Place, readWithin, startBudget } from './calls.ts';
 import type { Core } from './context.ts';
 import * as convert from './convert.ts';
 import { isCurrency } from './currencies.ts';
@@ -34,7 +34,7 @@ import { insertTransaction, transactionByExternalId } from './store/transactions
 import type { Refusal, Transaction } from './transaction.ts';
 import { validCreate } from './valid.ts';
 
-const strangers = counter('foreign_ids_total', 'Known ids that came with another merchant or payment (R9).', ['call']);
+const foreignIds = counter('foreign_ids_total', 'Known ids that came with another merchant or payment (R9).', ['call']);
 
 /** Charges or authorises a buyer, once for each external id whatever is repeated. */
 export async function createTransaction(
@@ -106,7 +106,7 @@ async function begin(core: Core, budget: Budget, request: CreateTransactionReque
       if (known) return { known };
       merchant = await alone(() => core.merchants.read(key));
     }
-    demandTime(budget);
+    ensureTime(budget);
     const refusal = refusalOf(request, merchant);
     const row = newTransaction(request, typeof merchant === 'string' ? undefined : merchant, refusal);
     if (refusal || typeof merchant === 'string') {
@@ -296,13 +296,14 @@ async function answerKnown(
   request: CreateTransactionRequest,
   known: Transaction,
 ): Promise<CreateTransactionResponse> {
-  if (request.refusal && !(await isOwn(core, request, known))) return create(CreateTransactionResponseSchema);
+  if (request.refusal && !(await isOfSameMerchant(core, request, known)))
+    return create(CreateTransactionResponseSchema);
   if (
     !request.refusal &&
     known.externalMerchantId !== null &&
     known.externalMerchantId !== request.externalMerchantId
   ) {
-    strangers.inc({ call: 'create' });
+    foreignIds.inc({ call: 'create' });
     core.log.warn('transaction.known_to_another_merchant', { externalId: request.externalId });
     const refusal = {
       reason: Reason.INVALID_ACCOUNT,
@@ -316,7 +317,7 @@ async function answerKnown(
 }
 
 /** R2: a malformed repeat hears of the payment only if it shows whose it is. */
-async function isOwn(core: Core, request: CreateTransactionRequest, known: Transaction): Promise<boolean> {
+async function isOfSameMerchant(core: Core, request: CreateTransactionRequest, known: Transaction): Promise<boolean> {
   if (known.externalMerchantId !== request.externalMerchantId) return false;
   return isOfMerchant(core, core.db, known, request.merchantCredentials);
 }

@@ -1,6 +1,6 @@
 import { Reason } from '../proto/gen/payments/v1/reason_pb.js';
 import { isOpen, type MoneyEffect, moneyEffect, type Operation, type OperationKind } from './operation.ts';
-import { type Said, UNKNOWN } from './outcome.ts';
+import { type LearnedOutcome, UNKNOWN } from './outcome.ts';
 import { type AuthorizeEffect, authorizeEffect, CAUSES, type Refusal, type Transaction } from './transaction.ts';
 
 // What follows from what was learned: the effects of the tables, spelled out once. Pure: a payment, its operations, what was said of
@@ -45,47 +45,52 @@ export function decide(
   transaction: Transaction,
   operations: readonly Operation[],
   operation: Operation,
-  said: Said,
+  outcome: LearnedOutcome,
   now: Date,
   options: { buyerTimeoutMs: number; override?: boolean },
 ): Change {
-  if (said.unlessAsked && operation.asked) return decide(transaction, operations, operation, UNKNOWN, now, options);
-  if (operation.held && !options.override) return isFinal(said) ? contradiction() : NOTHING;
-  if (operation.kind === 'authorize') return authorize(transaction, operations, operation, said, now, options);
-  if (operation.kind === 'reversal') return reversal(operation, said);
+  if (outcome.unlessAsked && operation.asked) return decide(transaction, operations, operation, UNKNOWN, now, options);
+  if (operation.held && !options.override) return isFinal(outcome) ? contradiction() : NOTHING;
+  if (operation.kind === 'authorize') return authorize(transaction, operations, operation, outcome, now, options);
+  if (operation.kind === 'reversal') return reversal(operation, outcome);
   if (operation.kind === 'cancel') throw new Error('an outcome belongs to the operation that a cancel ends');
-  return money(transaction, operation, said);
+  return money(transaction, operation, outcome);
 }
 
 function authorize(
   transaction: Transaction,
   operations: readonly Operation[],
   operation: Operation,
-  said: Said,
+  outcome: LearnedOutcome,
   now: Date,
   options: { buyerTimeoutMs: number },
 ): Change {
-  const effect = authorizeEffect(said.trigger, transaction.state);
+  const effect = authorizeEffect(outcome.trigger, transaction.state);
   const cancel = operations.find((other) => other.kind === 'cancel' && isOpen(other));
-  const learned = references(said);
+  const learned = references(outcome);
   switch (effect) {
     case 'nothing':
       return { transaction: {}, operation: learned };
     case 'agree':
-      return said.amount === transaction.authorizedAmount ? { transaction: {}, operation: learned } : contradiction();
+      return outcome.amount === transaction.authorizedAmount
+        ? { transaction: {}, operation: learned }
+        : contradiction();
     case 'contradict':
       return contradiction();
     case 'approve':
-      return approve(transaction, said, learned);
+      return approve(transaction, outcome, learned);
     case 'decline':
-      return { ...decline(said.refusal ?? CAUSES.unseen, learned, 'declined'), ...undoApproval(operation, operations) };
+      return {
+        ...decline(outcome.refusal ?? CAUSES.unseen, learned, 'declined'),
+        ...undoApproval(operation, operations),
+      };
     case 'decline_expired':
       return {
-        ...decline(said.refusal ?? CAUSES.expired, learned, 'declined'),
+        ...decline(outcome.refusal ?? CAUSES.expired, learned, 'declined'),
         ...undoApproval(operation, operations),
       };
     case 'decline_failed': {
-      const why = cancel ? causeOf(cancel) : (said.refusal ?? CAUSES.unseen);
+      const why = cancel ? causeOf(cancel) : (outcome.refusal ?? CAUSES.unseen);
       return { ...decline(why, learned, 'failed'), ...undoApproval(operation, operations) };
     }
     case 'decline_short': {
@@ -114,11 +119,11 @@ function authorize(
     case 'cancel_expired': {
       // What was learned since the question was put may have moved its end.
       if (operation.expiresAt === null || operation.expiresAt > now) return NOTHING;
-      const isLeft = effect === 'cancel_left' || (transaction.awaitedBuyer && said.redirectUrl !== undefined);
+      const isLeft = effect === 'cancel_left' || (transaction.awaitedBuyer && outcome.redirectUrl !== undefined);
       return beginCancel(cancel, isLeft ? CAUSES.left : CAUSES.expired);
     }
     default:
-      return undecided(effect, transaction, operation, cancel, said, now, options);
+      return undecided(effect, transaction, operation, cancel, outcome, now, options);
   }
 }
 
@@ -128,42 +133,46 @@ function undecided(
   transaction: Transaction,
   operation: Operation,
   cancel: Operation | undefined,
-  said: Said,
+  outcome: LearnedOutcome,
   now: Date,
   options: { buyerTimeoutMs: number },
 ): Change {
-  const awaits = said.trigger === 'buyer_action';
+  const awaits = outcome.trigger === 'buyer_action';
   if (
     (effect === 'await_buyer' && transaction.buyerAbsent) ||
     (effect === 'await_again' && !transaction.awaitedBuyer)
   ) {
-    return { ...beginCancel(cancel, CAUSES.absent), operation: { ...references(said), state: 'unknown' } };
+    return { ...beginCancel(cancel, CAUSES.absent), operation: { ...references(outcome), state: 'unknown' } };
   }
-  const waiting: Patch<Operation> = references(said);
-  if (said.trigger === 'pending' || awaits || said.trigger === 'buyer_returned') waiting.state = 'waiting';
-  if (said.trigger === 'unknown' && operation.state === 'running') waiting.state = 'unknown';
+  const waiting: Patch<Operation> = references(outcome);
+  if (outcome.trigger === 'pending' || awaits || outcome.trigger === 'buyer_returned') waiting.state = 'waiting';
+  if (outcome.trigger === 'unknown' && operation.state === 'running') waiting.state = 'unknown';
   // The buyer's time is not the processor's: what is pending ends only when the processor says (R16).
-  if (said.trigger === 'pending') waiting.expiresAt = said.expiresAt ?? null;
+  if (outcome.trigger === 'pending') waiting.expiresAt = outcome.expiresAt ?? null;
   if (awaits)
-    waiting.expiresAt = said.expiresAt ?? operation.expiresAt ?? new Date(now.getTime() + options.buyerTimeoutMs);
-  if (effect === 'pend') return { ...pend(said.refusal?.reason ?? Reason.PENDING_GENERAL), operation: waiting };
+    waiting.expiresAt = outcome.expiresAt ?? operation.expiresAt ?? new Date(now.getTime() + options.buyerTimeoutMs);
+  if (effect === 'pend') return { ...pend(outcome.refusal?.reason ?? Reason.PENDING_GENERAL), operation: waiting };
   if (effect !== 'await_buyer') return { transaction: {}, operation: waiting };
   return {
-    transaction: { state: 'awaiting_buyer', awaitedBuyer: true, redirectUrl: said.redirectUrl ?? null },
+    transaction: { state: 'awaiting_buyer', awaitedBuyer: true, redirectUrl: outcome.redirectUrl ?? null },
     operation: waiting,
     event: 'transaction_awaiting_buyer',
   };
 }
 
-function approve(transaction: Transaction, said: Said, learned: Patch<Operation>): Change {
-  const amount = said.amount ?? 0n;
+function approve(transaction: Transaction, outcome: LearnedOutcome, learned: Patch<Operation>): Change {
+  const amount = outcome.amount ?? 0n;
   return {
     transaction: {
       state: transaction.authorizeOnly ? 'authorized' : 'captured',
       authorizedAmount: amount,
       capturedAmount: transaction.authorizeOnly ? 0n : amount,
       ...noRefusal,
-      ...(said.card && { cardScheme: said.card.scheme, cardBin: said.card.bin, cardLastFour: said.card.lastFour }),
+      ...(outcome.card && {
+        cardScheme: outcome.card.scheme,
+        cardBin: outcome.card.bin,
+        cardLastFour: outcome.card.lastFour,
+      }),
     },
     operation: { ...learned, state: 'approved', approvedAmount: amount, approvalReceived: true, held: false },
     closeCancel: true,
@@ -224,41 +233,41 @@ function causeOf(cancel: Operation): Refusal {
   };
 }
 
-function money(transaction: Transaction, operation: Operation, said: Said): Change {
-  const effect = moneyEffect(said.trigger, operation);
+function money(transaction: Transaction, operation: Operation, outcome: LearnedOutcome): Change {
+  const effect = moneyEffect(outcome.trigger, operation);
   const kind = operation.kind as Extract<OperationKind, 'capture' | 'void' | 'refund'>;
   switch (effect) {
     case 'nothing':
-      return { transaction: {}, operation: references(said) };
+      return { transaction: {}, operation: references(outcome) };
     case 'agree':
-      return said.amount === operation.approvedAmount
-        ? { transaction: {}, operation: references(said) }
+      return outcome.amount === operation.approvedAmount
+        ? { transaction: {}, operation: references(outcome) }
         : contradiction();
     case 'contradict':
       return contradiction();
     case 'succeed':
-      return succeed(transaction, operation, kind, said);
+      return succeed(transaction, operation, kind, outcome);
     case 'wait':
       return {
         transaction: {},
-        operation: { ...references(said), state: 'unknown' },
-        ...(said.trigger === 'buyer_action' && { alert: 'buyer_action_out_of_place' }),
+        operation: { ...references(outcome), state: 'unknown' },
+        ...(outcome.trigger === 'buyer_action' && { alert: 'buyer_action_out_of_place' }),
       };
     case 'hold':
       return {
         transaction: {},
-        operation: { ...references(said), state: 'unknown', held: true, approvalReceived: true },
+        operation: { ...references(outcome), state: 'unknown', held: true, approvalReceived: true },
         alert: 'outcome_does_not_fit',
       };
     case 'return':
       return {
         transaction: { refundedAmount: transaction.refundedAmount - (operation.approvedAmount ?? 0n) },
-        operation: { ...refused(said.refusal ?? CAUSES.unseen), state: 'failed' },
+        operation: { ...refused(outcome.refusal ?? CAUSES.unseen), state: 'failed' },
         event: 'refund_returned',
         alert: 'refund_returned',
       };
     default:
-      return refuse(effect, transaction, kind, said);
+      return refuse(effect, transaction, kind, outcome);
   }
 }
 
@@ -266,9 +275,9 @@ function succeed(
   transaction: Transaction,
   operation: Operation,
   kind: 'capture' | 'void' | 'refund',
-  said: Said,
+  outcome: LearnedOutcome,
 ): Change {
-  const amount = said.amount ?? operation.amount ?? 0n;
+  const amount = outcome.amount ?? operation.amount ?? 0n;
   const patches = {
     capture: { state: 'captured', capturedAmount: amount },
     void: { state: 'voided' },
@@ -276,7 +285,13 @@ function succeed(
   } as const;
   return {
     transaction: patches[kind],
-    operation: { ...references(said), state: 'approved', approvedAmount: amount, approvalReceived: true, held: false },
+    operation: {
+      ...references(outcome),
+      state: 'approved',
+      approvedAmount: amount,
+      approvalReceived: true,
+      held: false,
+    },
     event: `${kind}_succeeded`,
   };
 }
@@ -285,14 +300,14 @@ function refuse(
   effect: Extract<MoneyEffect, 'refuse' | 'refuse_failed' | 'refuse_expired'>,
   transaction: Transaction,
   kind: 'capture' | 'void' | 'refund',
-  said: Said,
+  outcome: LearnedOutcome,
 ): Change {
   const lapsed = transaction.lapsed || (effect === 'refuse_expired' && kind !== 'refund');
-  const unfinished = said.refusal ?? (kind === 'refund' ? REFUND_NOT_DONE : CAUSES.unseen);
+  const unfinished = outcome.refusal ?? (kind === 'refund' ? REFUND_NOT_DONE : CAUSES.unseen);
   return {
     transaction: kind === 'refund' ? {} : { lapsed, state: lapsed ? 'expired' : 'authorized' },
     operation: {
-      ...references(said),
+      ...references(outcome),
       ...refused(unfinished),
       state: effect === 'refuse_failed' ? 'failed' : 'declined',
       held: false,
@@ -307,11 +322,11 @@ const REFUND_NOT_DONE: Refusal = {
   message: 'The refund was not processed',
 };
 
-function reversal(operation: Operation, said: Said): Change {
+function reversal(operation: Operation, outcome: LearnedOutcome): Change {
   if (!isOpen(operation)) return NOTHING;
-  if (said.trigger === 'approved' || said.trigger === 'partly' || said.trigger === 'misfit') {
-    const reversed: Patch<Operation> = { ...references(said), state: 'approved' };
-    if (said.amount !== undefined) reversed.approvedAmount = said.amount;
+  if (outcome.trigger === 'approved' || outcome.trigger === 'partly' || outcome.trigger === 'misfit') {
+    const reversed: Patch<Operation> = { ...references(outcome), state: 'approved' };
+    if (outcome.amount !== undefined) reversed.approvedAmount = outcome.amount;
     return { transaction: {}, operation: reversed, event: 'transaction_reversed' };
   }
   return { transaction: {}, operation: { state: 'unknown' }, alert: 'reversal_not_confirmed' };
@@ -321,9 +336,9 @@ function contradiction(): Change {
   return { ...NOTHING, contradiction: true, event: 'contradiction_reported', alert: 'contradiction' };
 }
 
-function isFinal(said: Said): boolean {
+function isFinal(outcome: LearnedOutcome): boolean {
   return !['pending', 'unknown', 'buyer_action', 'budget_over', 'buyer_returned', 'past_expiry', 'unseen'].includes(
-    said.trigger,
+    outcome.trigger,
   );
 }
 
@@ -334,12 +349,12 @@ function refused(refusal: Refusal) {
 }
 
 /** References that came with the answer; what is already known is never blanked. */
-function references(said: Said): Patch<Operation> {
+function references(outcome: LearnedOutcome): Patch<Operation> {
   return {
-    ...(said.processorReference && { processorReference: said.processorReference }),
-    ...(said.authorizationCode && { authorizationCode: said.authorizationCode }),
-    ...(said.networkTransactionId && { networkTransactionId: said.networkTransactionId }),
-    ...(said.acquirerReference && { acquirerReference: said.acquirerReference }),
-    ...(said.processedAt && { processedAt: said.processedAt }),
+    ...(outcome.processorReference && { processorReference: outcome.processorReference }),
+    ...(outcome.authorizationCode && { authorizationCode: outcome.authorizationCode }),
+    ...(outcome.networkTransactionId && { networkTransactionId: outcome.networkTransactionId }),
+    ...(outcome.acquirerReference && { acquirerReference: outcome.acquirerReference }),
+    ...(outcome.processedAt && { processedAt: outcome.processedAt }),
   };
 }

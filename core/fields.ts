@@ -27,23 +27,23 @@ export interface Fields {
   lose(name: string): void;
 }
 
-export function readFields(isOwn: OwnCard): Fields {
+export function readFields(isOwnCard: OwnCard): Fields {
   const lost: string[] = [];
   const lose = (name: string) => void (lost.includes(name) || lost.push(name));
   return {
     lost,
     lose,
     reference(name, value, max) {
-      const kept = cut(withoutRuns(plain(beginning(value, 8 * max)), isOwn), max);
+      const kept = cut(withoutRuns(plain(beginning(value, 8 * max)), isOwnCard), max);
       if (kept !== value) lose(name);
       return kept;
     },
     text(name, value, max) {
       const oneLine = beginning(value, 8 * max).replace(/[\t-\r\x85\u2028\u2029]+/g, ' ');
       const text = plain(oneLine);
-      const isQuoted = quotes(text, isOwn);
+      const isQuoted = quotes(text, isOwnCard);
       if (isQuoted || text !== oneLine) lose(name);
-      return beginning(isQuoted ? withoutRuns(withoutRuns(text, isOwn), () => true, '[digits]') : scrub(text), max);
+      return beginning(isQuoted ? withoutRuns(withoutRuns(text, isOwnCard), () => true, '[digits]') : scrub(text), max);
     },
     time(name, value) {
       if (!value || value.seconds <= 0n) return undefined;
@@ -52,7 +52,8 @@ export function readFields(isOwn: OwnCard): Fields {
       lose(name);
       return undefined;
     },
-    quotesCard: (value) => [value, unescaped(value), unescaped(unescaped(value))].some((text) => quotes(text, isOwn)),
+    quotesCard: (value) =>
+      [value, unescaped(value), unescaped(unescaped(value))].some((text) => quotes(text, isOwnCard)),
   };
 }
 

@@ -8,7 +8,7 @@ import {
   type ListTransactionsResponse,
   ListTransactionsResponseSchema,
 } from '../proto/gen/payments/v1/payments_service_pb.js';
-import { demandLength, demandUuid, readPageSize, readPageToken, toPageToken } from '../proto/runtime/requests.ts';
+import { ensureLength, ensureUuid, readPageSize, readPageToken, toPageToken } from '../proto/runtime/requests.ts';
 import { rpcError } from '../proto/runtime/rpc.ts';
 import type { Core } from './context.ts';
 import * as convert from './convert.ts';
@@ -47,8 +47,8 @@ function tokenOf(row: { readonly cursor: string; readonly id: string } | undefin
 
 export async function findTransaction(core: Core, key: GetTransactionRequest['key']): Promise<Transaction> {
   if (key.case === undefined) throw rpcError(Code.InvalidArgument, 'INVALID_ARGUMENT', 'id or external_id is missing');
-  if (key.case === 'id') demandUuid(key.value, 'id');
-  else demandLength(key.value, 'external_id', 1, 200);
+  if (key.case === 'id') ensureUuid(key.value, 'id');
+  else ensureLength(key.value, 'external_id', 1, 200);
   const transaction = await (key.case === 'id' ? transactionById : transactionByExternalId)(core.db, key.value);
   if (!transaction) throw noTransaction();
   return transaction;

@@ -5,7 +5,7 @@ import { createKafkaPublisher, hideTimerWarnings } from '../proto/runtime/kafka.
 import { runMain } from '../proto/runtime/lifecycle.ts';
 import { createLog } from '../proto/runtime/log.ts';
 import { warnOfPlaintext } from '../proto/runtime/safe-config.ts';
-import { tlsOf } from '../proto/runtime/tls.ts';
+import { readTls } from '../proto/runtime/tls.ts';
 import { standaloneConfig } from './config.ts';
 import { SEND_MS } from './publish-outbox.ts';
 import { createCore } from './service.ts';
@@ -20,7 +20,7 @@ runMain(
     warnOfPlaintext(config, log);
     const processor = createGrpcTransport({
       url: config.PROCESSOR_URL,
-      tls: tlsOf('PROCESSOR', config),
+      tls: readTls('PROCESSOR', config),
       interceptors: [withToken(config.PROCESSOR_TOKEN)],
       defaultTimeoutMs: config.PROCESSOR_TIMEOUT_MS,
     });

@@ -17,7 +17,7 @@ import type { Refusal, Transaction, Trigger } from './transaction.ts';
 // What the processor's words mean (R18), made into triggers of the tables. Nothing here does I/O.
 
 /** What was learned of an operation: the rows can hold all of it (R47), its texts are scrubbed (R20). */
-export interface Said {
+export interface LearnedOutcome {
   readonly trigger: Trigger;
   /** Minor units approved. */
   readonly amount?: bigint;
@@ -37,10 +37,10 @@ export interface Said {
   readonly lost?: readonly string[];
 }
 
-export const UNKNOWN: Said = { trigger: 'unknown' };
+export const UNKNOWN: LearnedOutcome = { trigger: 'unknown' };
 
 /** The first send certainly did nothing: it never left, or was refused at the processor's door. */
-export function notDone(operation: Operation, errorCode: string, message: string): Said {
+export function notDone(operation: Operation, errorCode: string, message: string): LearnedOutcome {
   return { trigger: 'failed', refusal: failure(operation, errorCode, message), unlessAsked: true };
 }
 
@@ -62,17 +62,23 @@ export function readOutcome(
   operation: Operation,
   outcome: Outcome | undefined,
   number?: string,
-): Said {
+): LearnedOutcome {
   const kind = outcome?.kind;
   if (!kind?.case) return UNKNOWN;
   const shown = kind.case === 'approved' ? kind.value.cardDetails : undefined;
   const fields = readFields(ownCard(payment, number, shown));
-  const said = read(payment, operation, kind, fields, number);
+  const learned = read(payment, operation, kind, fields, number);
   const { name } = OutcomeSchema.field[kind.case];
-  return fields.lost.length > 0 ? { ...said, lost: fields.lost.map((field) => `${name}.${field}`) } : said;
+  return fields.lost.length > 0 ? { ...learned, lost: fields.lost.map((field) => `${name}.${field}`) } : learned;
 }
 
-function read(payment: Payment, operation: Operation, kind: Outcome['kind'], fields: Fields, number?: string): Said {
+function read(
+  payment: Payment,
+  operation: Operation,
+  kind: Outcome['kind'],
+  fields: Fields,
+  number?: string,
+): LearnedOutcome {
   switch (kind.case) {
     case 'approved':
       return readApproved(payment, operation, kind.value, fields, number);
@@ -136,7 +142,7 @@ function readApproved(
   approved: Approved,
   fields: Fields,
   number?: string,
-): Said {
+): LearnedOutcome {
   const asked = operation.amount ?? 0n;
   const amount = approved.amount ?? asked;
   return {
@@ -164,7 +170,7 @@ function triggerFor(operation: Operation, asked: bigint, amount: bigint, sameCur
 const PAGE_MAX = 2000;
 
 /** Of the digits no more than the first six and the last four, and none where they are nearly all (R35). */
-function readCard({ scheme, bin, lastFour }: CardDetails, fields: Fields, number?: string): Said['card'] {
+function readCard({ scheme, bin, lastFour }: CardDetails, fields: Fields, number?: string): LearnedOutcome['card'] {
   if (number && number.length < CARD_LENGTH_MIN) return undefined;
   if (/^\d{6,8}$/.test(bin) && /^\d{4}$/.test(lastFour))
     return { scheme: fields.text('card_details.scheme', scheme, 50), bin: bin.slice(0, 6), lastFour };

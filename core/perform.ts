@@ -30,10 +30,10 @@ export async function perform(
   const isLate = budget.isOver();
   let settled: Settled | undefined;
   const work = core.calls.run(async () => {
-    const said = isLate
+    const learned = isLate
       ? notDone(operation, 'NOT_SENT', 'There was no time left to process it')
       : await sendFirst(core, transaction, operation, send, cardNumber);
-    settled = await settle(core, operation, said);
+    settled = await settle(core, operation, learned);
   }, place);
   await (isLate ? work : within(budget.leftMs(), work));
   return settled;

@@ -8,13 +8,13 @@ import type { Core } from './context.ts';
 import { MODES } from './convert.ts';
 import type { ProcessorAccount } from './merchant-credentials.ts';
 import type { Operation } from './operation.ts';
-import { notDone, readOutcome, type Said, UNKNOWN } from './outcome.ts';
+import { type LearnedOutcome, notDone, readOutcome, UNKNOWN } from './outcome.ts';
 import type { Transaction } from './transaction.ts';
 
 // Calls to the PSP's engine, and what no answer means (R18). The client never retries by itself.
 
 /** In answer to the first send of a request id these mean that certainly nothing happened (R18). */
-const AT_THE_DOOR: readonly Code[] = [
+const REFUSED_UNPROCESSED: readonly Code[] = [
   Code.Unimplemented,
   Code.InvalidArgument,
   Code.Unauthenticated,
@@ -30,7 +30,7 @@ const duration = histogram('processor_call_duration_seconds', 'Calls of the proc
 ]);
 
 /** Calls the processor within its time-out, ended otherwise only by shutdown (R3). The error, if any, is an answer of this function. */
-export async function ask<T>(
+export async function callProcessor<T>(
   core: Core,
   method: string,
   call: (options: CallOptions) => Promise<T>,
@@ -56,34 +56,34 @@ export async function ask<T>(
     else core.engineSilence.end();
     if (failure.code === Code.Unauthenticated)
       core.log.alert('token_refused', { ...fields, setting: 'PROCESSOR_TOKEN' });
-    else if (AT_THE_DOOR.includes(failure.code)) core.log.alert('processor_refuses_calls', fields);
+    else if (REFUSED_UNPROCESSED.includes(failure.code)) core.log.alert('processor_refuses_calls', fields);
     return failure;
   }
 }
 
 type Send = (options: CallOptions) => Promise<{ outcome?: Outcome | undefined }>;
 
-/** The first send of an operation's request id; `number` as in `heard`. */
+/** The first send of an operation's request id; `number` as in `readAnswer`. */
 export async function sendFirst(
   core: Core,
   transaction: Transaction,
   operation: Operation,
   send: Send,
   number?: string,
-): Promise<Said> {
-  const answer = await ask(core, operation.kind, send);
-  if (!(answer instanceof ConnectError)) return heard(core, transaction, operation, answer.outcome, number);
-  if (!AT_THE_DOOR.includes(answer.code)) return UNKNOWN;
+): Promise<LearnedOutcome> {
+  const answer = await callProcessor(core, operation.kind, send);
+  if (!(answer instanceof ConnectError)) return readAnswer(core, transaction, operation, answer.outcome, number);
+  if (!REFUSED_UNPROCESSED.includes(answer.code)) return UNKNOWN;
   return notDone(operation, 'PROCESSOR_REFUSED', 'The processor did not take the request');
 }
 
 /** A repeat of it, or a question about it: here an error at the door is no answer either (R18). */
-export async function askAgain<T>(
+export async function callProcessorAgain<T>(
   core: Core,
   method: string,
   call: (options: CallOptions) => Promise<T>,
 ): Promise<T | undefined> {
-  const answer = await ask(core, method, call);
+  const answer = await callProcessor(core, method, call);
   return answer instanceof ConnectError ? undefined : answer;
 }
 
@@ -91,20 +91,24 @@ export async function askAgain<T>(
  * Reads what the engine answered; `number` is the card's, while it is in memory. An answer that says nothing is unknown and worth a look,
  * as is one of which something had to go.
  */
-export function heard(
+export function readAnswer(
   core: Core,
   transaction: Transaction,
   operation: Operation,
   outcome: Outcome | undefined,
   number?: string,
-): Said {
-  const said = readOutcome(transaction, operation, outcome, number);
-  if (said.lost || (said.trigger === 'unknown' && outcome?.kind.case !== 'unknown'))
-    alertUnreadable(core, operation, said);
-  return said;
+): LearnedOutcome {
+  const learned = readOutcome(transaction, operation, outcome, number);
+  if (learned.lost || (learned.trigger === 'unknown' && outcome?.kind.case !== 'unknown'))
+    alertUnreadable(core, operation, learned);
+  return learned;
 }
 
-export function alertUnreadable(core: Core, { id: operationId, transactionId }: Operation, { lost }: Said): void {
+export function alertUnreadable(
+  core: Core,
+  { id: operationId, transactionId }: Operation,
+  { lost }: LearnedOutcome,
+): void {
   core.log.alert('processor_answer_unreadable', { transactionId, operationId, fields: lost });
 }
 

@@ -1,9 +1,9 @@
 import type { Core } from './context.ts';
 import { type ProcessorAccount, processorAccount } from './merchant-credentials.ts';
 import { afterNotFound, gapMs, isForgotten, isOpen, type Operation } from './operation.ts';
-import { type Said, UNKNOWN } from './outcome.ts';
+import { type LearnedOutcome, UNKNOWN } from './outcome.ts';
 import { runningMs } from './perform.ts';
-import { askAgain, heard, sendMoney, subject } from './processor.ts';
+import { callProcessorAgain, readAnswer, sendMoney, subject } from './processor.ts';
 import { settle } from './settle.ts';
 import { type Claimed, claimDue, operationsOf, postpone, stillClaimed } from './store/operations.ts';
 import { transactionById } from './store/transactions.ts';
@@ -19,15 +19,15 @@ const LONG_MS = 24 * 3_600_000;
 
 /** Claims what is due, as far as there is room, and looks at each. `done` resolves when all were looked at. */
 export async function reconcile(core: Core): Promise<{ claimed: number; done: Promise<unknown> }> {
-  const claimed = await claimDue(core.db, Math.min(BATCH, core.chases.room()), runningMs(core));
+  const claimed = await claimDue(core.db, Math.min(BATCH, core.reconciliations.room()), runningMs(core));
   return {
     claimed: claimed.length,
-    done: Promise.all(claimed.map((operation) => core.chases.run(() => chase(core, operation)))),
+    done: Promise.all(claimed.map((operation) => core.reconciliations.run(() => reconcileOperation(core, operation)))),
   };
 }
 
-/** What chasing one operation needs to know of its payment. */
-interface Case {
+/** What reconciling one operation needs to know of its payment. */
+interface PaymentContext {
   readonly transaction: Transaction;
   readonly operations: readonly Operation[];
   readonly authorize: Operation;
@@ -35,46 +35,46 @@ interface Case {
 }
 
 /** Learns what became of one claimed operation, or moves it on. */
-export async function chase(core: Core, operation: Claimed): Promise<void> {
+export async function reconcileOperation(core: Core, operation: Claimed): Promise<void> {
   const transaction = await transactionById(core.db, operation.transactionId);
   const operations = await operationsOf(core.db, operation.transactionId);
   if (!(await lookAgain(core, operation))) return;
   const authorize = operations.find((other) => other.kind === 'authorize');
   if (!transaction || !authorize) throw new Error(`operation ${operation.id} has no payment`);
-  const about: Case = {
+  const about: PaymentContext = {
     transaction,
     operations,
     authorize,
     account: await processorAccount(core, core.db, transaction),
   };
-  if (operation.kind === 'cancel') return chaseCancel(core, about, operation);
-  if (operation.kind === 'reversal') return chaseReversal(core, about, operation);
-  return chaseOutcome(core, about, operation);
+  if (operation.kind === 'cancel') return reconcileCancel(core, about, operation);
+  if (operation.kind === 'reversal') return reconcileReversal(core, about, operation);
+  return reconcileOutcome(core, about, operation);
 }
 
-async function chaseOutcome(core: Core, about: Case, operation: Claimed): Promise<void> {
+async function reconcileOutcome(core: Core, about: PaymentContext, operation: Claimed): Promise<void> {
   const { transaction, operations, account } = about;
   // Its cancel is asking already.
   if (operation.kind === 'authorize' && operations.some((other) => other.kind === 'cancel' && isOpen(other))) return;
   if (operation.state === 'unknown' && operation.now.getTime() - operation.changedAt.getTime() > LONG_MS)
     core.log.alert('outcome_unknown_for_long', { transactionId: transaction.id, operationId: operation.id });
   const name = subject(transaction, operation, account);
-  const answer = await askAgain(core, 'get_operation', (options) =>
+  const answer = await callProcessorAgain(core, 'get_operation', (options) =>
     core.processor.getOperation({ subject: name }, options),
   );
-  if (answer?.result.case === 'notFound') return chaseUnseen(core, about, operation);
-  const said = answer ? heard(core, transaction, operation, answer.result.value) : UNKNOWN;
-  await settle(core, operation, said);
+  if (answer?.result.case === 'notFound') return reconcileUnseen(core, about, operation);
+  const learned = answer ? readAnswer(core, transaction, operation, answer.result.value) : UNKNOWN;
+  await settle(core, operation, learned);
   // Only while the engine still waits: a payment that it has decided is decided (R16).
-  if (operation.pastExpiry && (said.trigger === 'pending' || said.trigger === 'buyer_action'))
+  if (operation.pastExpiry && (learned.trigger === 'pending' || learned.trigger === 'buyer_action'))
     await settle(core, operation, {
       trigger: 'past_expiry',
-      ...(said.redirectUrl !== undefined && { redirectUrl: said.redirectUrl }),
+      ...(learned.redirectUrl !== undefined && { redirectUrl: learned.redirectUrl }),
     });
 }
 
 /** The processor does not know it: a late send of it may still be on its way (R15). */
-async function chaseUnseen(core: Core, about: Case, claimed: Claimed): Promise<void> {
+async function reconcileUnseen(core: Core, about: PaymentContext, claimed: Claimed): Promise<void> {
   const { transaction, authorize, account } = about;
   const operation = await lookAgain(core, claimed);
   if (!operation) return;
@@ -84,8 +84,8 @@ async function chaseUnseen(core: Core, about: Case, claimed: Claimed): Promise<v
       return;
     case 'resend': {
       const send = sendMoney(core, transaction, authorize, operation, account);
-      const answer = await askAgain(core, operation.kind, send);
-      await settle(core, operation, answer ? heard(core, transaction, operation, answer.outcome) : UNKNOWN);
+      const answer = await callProcessorAgain(core, operation.kind, send);
+      await settle(core, operation, answer ? readAnswer(core, transaction, operation, answer.outcome) : UNKNOWN);
       return;
     }
     case 'end':
@@ -110,22 +110,24 @@ async function lookAgain(core: Core, claimed: Claimed): Promise<Claimed | undefi
 /** Asks the processor to end an operation for good. Undefined: no answer; else that it is ended, or its outcome. */
 export async function end(
   core: Core,
-  { transaction, account }: Pick<Case, 'transaction' | 'account'>,
+  { transaction, account }: Pick<PaymentContext, 'transaction' | 'account'>,
   operation: Operation,
-): Promise<Said | undefined> {
+): Promise<LearnedOutcome | undefined> {
   const name = subject(transaction, operation, account);
-  const answer = await askAgain(core, 'cancel', (options) => core.processor.cancel({ subject: name }, options));
+  const answer = await callProcessorAgain(core, 'cancel', (options) =>
+    core.processor.cancel({ subject: name }, options),
+  );
   if (!answer) return undefined;
   if (answer.result.case === 'ended') return { trigger: 'cancel_confirmed' };
-  return heard(core, transaction, operation, answer.result.value);
+  return readAnswer(core, transaction, operation, answer.result.value);
 }
 
 /** What the cancel learns is an outcome of its authorize; the tx that decides the payment closes the cancel (R16). */
-async function chaseCancel(core: Core, about: Case, cancel: Claimed): Promise<void> {
+async function reconcileCancel(core: Core, about: PaymentContext, cancel: Claimed): Promise<void> {
   const isTooLate = isForgotten(about.authorize, cancel.now);
-  const said = isTooLate ? undefined : await end(core, about, about.authorize);
-  if (said && !['pending', 'unknown', 'buyer_action'].includes(said.trigger)) {
-    await settle(core, about.authorize, said);
+  const learned = isTooLate ? undefined : await end(core, about, about.authorize);
+  if (learned && !['pending', 'unknown', 'buyer_action'].includes(learned.trigger)) {
+    await settle(core, about.authorize, learned);
     return;
   }
   if (isTooLate || cancel.asks > 5)
@@ -133,8 +135,14 @@ async function chaseCancel(core: Core, about: Case, cancel: Claimed): Promise<vo
   await postpone(core.db, cancel.id, gapMs(cancel.asks, core.config.RECONCILE_GRACE_MS));
 }
 
-async function chaseReversal(core: Core, { transaction, authorize, account }: Case, reversal: Claimed): Promise<void> {
+async function reconcileReversal(
+  core: Core,
+  { transaction, authorize, account }: PaymentContext,
+  reversal: Claimed,
+): Promise<void> {
   const name = subject(transaction, authorize, account);
-  const answer = await askAgain(core, 'reverse', (options) => core.processor.reverse({ subject: name }, options));
-  await settle(core, reversal, answer ? heard(core, transaction, reversal, answer.outcome) : UNKNOWN);
+  const answer = await callProcessorAgain(core, 'reverse', (options) =>
+    core.processor.reverse({ subject: name }, options),
+  );
+  await settle(core, reversal, answer ? readAnswer(core, transaction, reversal, answer.outcome) : UNKNOWN);
 }

@@ -1,5 +1,5 @@
 import type { Queryable } from '../proto/runtime/database.ts';
-import { type Budget, demandTime, readWithin } from './calls.ts';
+import { type Budget, ensureTime, readWithin } from './calls.ts';
 import type { Core } from './context.ts';
 import type { EventType } from './decide.ts';
 import { buildEvent } from './event.ts';
@@ -29,7 +29,7 @@ export function receiveInTurn<T>(
   const arrival = { kind: 'follow_up', externalId: payment, owner: payment } as const;
   const look = () =>
     core.db.inTx((tx) => {
-      demandTime(budget);
+      ensureTime(budget);
       return receive(tx);
     });
   return core.turns.take(payment, budget, () => readWithin(budget, () => core.admission.admit(arrival, budget, look)));

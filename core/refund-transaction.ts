@@ -21,15 +21,15 @@ import { isOfMerchant, processorAccount } from './merchant-credentials.ts';
 import { type Operation, reserved } from './operation.ts';
 import { perform, runningMs } from './perform.ts';
 import { sendMoney } from './processor.ts';
-import { chase } from './reconcile.ts';
+import { reconcileOperation } from './reconcile.ts';
 import { type Recorded, receiveInTurn, record } from './record.ts';
 import { announce } from './settle.ts';
 import { claimOne, operationsOf, refundByKey } from './store/operations.ts';
 import { lockTransaction, transactionById } from './store/transactions.ts';
 import { type Refusal, reception, remaining, type Transaction } from './transaction.ts';
-import { demandNoCard, validRefund, validRefundOfPsp } from './valid.ts';
+import { ensureNoCard, validRefund, validRefundOfPsp } from './valid.ts';
 
-const strangers = counter('foreign_ids_total', 'Known ids that came with another merchant or payment (R9).', ['call']);
+const foreignIds = counter('foreign_ids_total', 'Known ids that came with another merchant or payment (R9).', ['call']);
 
 /** Who asks: Wix through the gateway, or a service of the PSP's, each with keys of its own (R23). */
 interface Asker {
@@ -86,7 +86,7 @@ async function answerKnown(
   if (!transaction || !isNamed(transaction, request, asker)) {
     if (!asker.isWix)
       throw rpcError(Code.AlreadyExists, 'REQUEST_KEY_USED', 'this request_key belongs to a refund of another payment');
-    strangers.inc({ call: 'refund' });
+    foreignIds.inc({ call: 'refund' });
     core.log.warn('refund.known_to_another_payment', { operationId: known.id });
     const refusal = {
       reason: Reason.INVALID_VALUE,
@@ -101,7 +101,7 @@ async function answerKnown(
   if (claimed)
     await within(
       budget.leftMs(),
-      core.calls.run(() => chase(core, claimed)),
+      core.calls.run(() => reconcileOperation(core, claimed)),
     );
   return create(RefundTransactionResponseSchema, await answerOperation(core, budget, known.id));
 }
@@ -122,19 +122,19 @@ async function receive(
   const found = await lockTransaction(tx, externalId === '' ? { id } : { externalId });
   if (!found && asker.isWix) return unknownPayment(request);
   if (!found || !isNamed(found, request, asker)) throw noTransaction();
-  demandNoCard(request.requestKey, 'request_key', found);
+  ensureNoCard(request.requestKey, 'request_key', found);
   const { now: _, ...transaction } = found;
   if (await refundByKey(tx, asker.caller, asker.key)) return 'known';
   // Another merchant does not learn that the payment exists, and leaves nothing behind.
   if (asker.isWix && !(await isOfMerchant(core, tx, transaction, request.merchantCredentials))) {
-    strangers.inc({ call: 'refund' });
+    foreignIds.inc({ call: 'refund' });
     core.log.warn('refund.of_another_merchant', { transactionId: transaction.id });
     return unknownPayment(request);
   }
   const operations = await operationsOf(tx, transaction.id);
   const verdict = asker.isWix
     ? judge(request, transaction, operations)
-    : demandBalance(transaction, operations, request.amount);
+    : ensureBalance(transaction, operations, request.amount);
   if (verdict === 'wait') return undefined;
 
   const amount = verdict.amount ?? null;
@@ -159,7 +159,7 @@ async function receive(
       { ...fields, state: 'declined', refusal },
       amount === null ? undefined : 'refund_failed',
     );
-  core.calls.demandRoom(transaction.externalMerchantId ?? '', false);
+  core.calls.ensureRoom(transaction.externalMerchantId ?? '', false);
   const authorize = operations.find((operation) => operation.kind === 'authorize');
   if (!authorize) throw new Error('a captured payment has an authorize operation');
   return { ...(await record(tx, transaction, {}, { ...fields, state: 'running' })), authorize };
@@ -203,7 +203,7 @@ function judge(
 }
 
 /** Whether a new refund of the PSP's own may run: else an error, which leaves no row, so that its key may come again (R23). */
-function demandBalance(
+function ensureBalance(
   transaction: Transaction,
   operations: readonly Operation[],
   amount: bigint | undefined,

@@ -6,7 +6,7 @@ import {
   ReportOutcomeResponseSchema,
 } from '../proto/gen/payments/v1/payments_service_pb.js';
 import { callerKey } from '../proto/runtime/callers.ts';
-import { demand } from '../proto/runtime/requests.ts';
+import { ensure } from '../proto/runtime/requests.ts';
 import { rpcError } from '../proto/runtime/rpc.ts';
 import type { Core } from './context.ts';
 import * as convert from './convert.ts';
@@ -41,19 +41,19 @@ export async function reportOutcome(
       request_id: request.requestId,
     });
   }
-  const said = readOutcome(transaction, operation, request.outcome);
-  const bad = said.lost?.find((name) => !isOptional(name)) ?? '';
-  demand(
+  const learned = readOutcome(transaction, operation, request.outcome);
+  const bad = learned.lost?.find((name) => !isOptional(name)) ?? '';
+  ensure(
     bad === '',
     `outcome.${bad}`,
     'cannot be kept: control characters, a card number, too long, or no time in seconds',
   );
-  if (said.lost) alertUnreadable(core, operation, said);
+  if (learned.lost) alertUnreadable(core, operation, learned);
   const { text } = readFields(ownCard(transaction));
   const override = request.override ? { why: text('override_reason', request.overrideReason, 500) } : undefined;
-  if (override && ['declined', 'failed', 'expired'].includes(said.trigger))
-    await demandEnd(core, transaction, operation);
-  const settled = await settle(core, operation, said, { caller: caller.name, ...(override && { override }) });
+  if (override && ['declined', 'failed', 'expired'].includes(learned.trigger))
+    await ensureEnd(core, transaction, operation);
+  const settled = await settle(core, operation, learned, { caller: caller.name, ...(override && { override }) });
   if (!settled) throw new Error('an operation that was read cannot be found');
   if (settled.change.contradiction)
     throw rpcError(
@@ -75,7 +75,7 @@ export async function reportOutcome(
 const isOptional = (name: string) => name.startsWith('approved.credentials_on_file');
 
 /** A capture, void or refund may be declared undone only once the processor has promised that it will never happen, or never did (R24). */
-async function demandEnd(core: Core, transaction: Transaction, operation: Operation): Promise<void> {
+async function ensureEnd(core: Core, transaction: Transaction, operation: Operation): Promise<void> {
   if (operation.kind === 'authorize' || operation.kind === 'reversal') return;
   const account = await processorAccount(core, core.db, transaction);
   const ended = await end(core, { transaction, account }, operation);

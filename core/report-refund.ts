@@ -7,7 +7,7 @@ import {
 } from '../proto/gen/payments/v1/payments_service_pb.js';
 import { callerKey } from '../proto/runtime/callers.ts';
 import type { Queryable } from '../proto/runtime/database.ts';
-import { demand, readTime } from '../proto/runtime/requests.ts';
+import { ensure, readTime } from '../proto/runtime/requests.ts';
 import { rpcError } from '../proto/runtime/rpc.ts';
 import type { Core } from './context.ts';
 import * as convert from './convert.ts';
@@ -22,7 +22,7 @@ import { insertReport, operationsOf, refundsByReference } from './store/operatio
 import { insertEvent } from './store/outbox.ts';
 import { lockTransaction, updateTransaction } from './store/transactions.ts';
 import type { Transaction } from './transaction.ts';
-import { demandNoCard, INT64_MAX, validReportRefund } from './valid.ts';
+import { ensureNoCard, INT64_MAX, validReportRefund } from './valid.ts';
 
 /** Without an operation it is a contradiction; without an event it was known. */
 type Reported = Omit<Recorded, 'operation'> & { readonly operation: Operation | undefined };
@@ -36,7 +36,7 @@ export async function reportRefund(
   validReportRefund(request);
   const payment = await findTransaction(core, request.key);
   const { id, accountId } = payment;
-  demandNoCard(request.processorReference, 'processor_reference', payment);
+  ensureNoCard(request.processorReference, 'processor_reference', payment);
   const { name } = context.values.get(callerKey);
   const reported = await core.db.inTx((tx) => receive(tx, id, accountId, request, name));
   const { transaction, operation, event } = reported;
@@ -85,7 +85,7 @@ async function receive(
     return contradict(tx, transaction, about, said, caller);
   }
   const refundedAmount = transaction.refundedAmount + amount;
-  demand(refundedAmount <= INT64_MAX, 'amount', 'is out of range');
+  ensure(refundedAmount <= INT64_MAX, 'amount', 'is out of range');
   const refundId = reportedRefundId(accountId ?? '', processorReference);
   const refund = {
     id: refundId,

@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { databaseUrl, flag, parseConfig } from '../proto/runtime/config.ts';
 import { createDatabase } from '../proto/runtime/database.ts';
 import { createLog } from '../proto/runtime/log.ts';
-import { demandSafety } from '../proto/runtime/safe-config.ts';
+import { ensureSafety } from '../proto/runtime/safe-config.ts';
 import { unpublishPayment, unpublishPeriod } from './store/outbox.ts';
 
 const HELP = `Publishes events again from the core's outbox, which keeps them for 90 days: for a gap on the topic, or a new consumer.
@@ -27,7 +27,7 @@ const chosenSchema = z
 
 const databaseConfig = z
   .object({ DATABASE_URL: databaseUrl(), ALLOW_PLAINTEXT: flag(false) })
-  .superRefine(demandSafety);
+  .superRefine(ensureSafety);
 
 async function republish(): Promise<string> {
   const text = { type: 'string' } as const;

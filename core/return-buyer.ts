@@ -14,7 +14,7 @@ import type { Core } from './context.ts';
 import { processorAccount } from './merchant-credentials.ts';
 import type { Operation } from './operation.ts';
 import { UNKNOWN } from './outcome.ts';
-import { ask, heard, subject } from './processor.ts';
+import { callProcessor, readAnswer, subject } from './processor.ts';
 import { settle } from './settle.ts';
 import { liveLink, type NewBuyerLink, type ReturnUrls, takeLook } from './store/buyer-links.ts';
 import { type NewOperation, operationById } from './store/operations.ts';
@@ -98,7 +98,7 @@ async function lookWithin(core: Core, budget: Budget, link: Link): Promise<Trans
     if (!transaction || isDecided(transaction)) return true;
     // While the engine's answer to the call itself is still to come, that answer decides.
     if (transaction.state === 'authorizing') return undefined;
-    core.calls.demandRoom(transaction.externalMerchantId ?? '', false);
+    core.calls.ensureRoom(transaction.externalMerchantId ?? '', false);
     if (!(await takeLook(core.db, link.tokenHash, LOOK_MS))) return transaction.state === 'pending' || undefined;
     transaction = (await askDetached(core, budget, transaction, link)) ?? transaction;
     return true;
@@ -129,12 +129,12 @@ async function askDetached(
 async function askEngine(core: Core, transaction: Transaction, operation: Operation): Promise<Transaction> {
   const name = subject(transaction, operation, await processorAccount(core, core.db, transaction));
   const call = (options: CallOptions) => core.processor.getOperation({ subject: name }, options);
-  const answer = await ask(core, 'get_operation', call, Math.min(LOOK_MS, core.config.PROCESSOR_TIMEOUT_MS));
+  const answer = await callProcessor(core, 'get_operation', call, Math.min(LOOK_MS, core.config.PROCESSOR_TIMEOUT_MS));
   const result = answer instanceof ConnectError ? undefined : answer.result;
   // That the engine does not know it means nothing yet: reconciliation finds out what does (R15).
-  const said = result?.case === 'outcome' ? heard(core, transaction, operation, result.value) : UNKNOWN;
-  const learned = said === UNKNOWN ? undefined : await settle(core, operation, said);
-  const found = learned?.transaction ?? transaction;
+  const learned = result?.case === 'outcome' ? readAnswer(core, transaction, operation, result.value) : UNKNOWN;
+  const settled = learned === UNKNOWN ? undefined : await settle(core, operation, learned);
+  const found = settled?.transaction ?? transaction;
   if (found.state !== 'awaiting_buyer') return found;
   return (await settle(core, operation, { trigger: 'buyer_returned' }))?.transaction ?? found;
 }

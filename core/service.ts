@@ -2,7 +2,7 @@ import { fileURLToPath } from 'node:url';
 import { type ConnectRouter, createClient, type Interceptor, type Transport } from '@connectrpc/connect';
 import { PaymentsService } from '../proto/gen/payments/v1/payments_service_pb.js';
 import { ProcessorService } from '../proto/gen/processor/v1/processor_pb.js';
-import { createDoor } from '../proto/runtime/callers.ts';
+import { createAuthorizer } from '../proto/runtime/callers.ts';
 import { ConfigError } from '../proto/runtime/config.ts';
 import { createDatabase, isOutage } from '../proto/runtime/database.ts';
 import type { EventPublisher } from '../proto/runtime/event-bus.ts';
@@ -14,7 +14,7 @@ import { type Loop, startLoop } from '../proto/runtime/loop.ts';
 import { migrate } from '../proto/runtime/migrate.ts';
 import { logCalls } from '../proto/runtime/rpc.ts';
 import { createRpcHandler, refuse } from '../proto/runtime/rpc-over-http.ts';
-import { tlsOf } from '../proto/runtime/tls.ts';
+import { readTls } from '../proto/runtime/tls.ts';
 import { byKind, createAdmission } from './admission.ts';
 import { createCalls, createTurns } from './calls.ts';
 import type { CoreConfig } from './config.ts';
@@ -24,15 +24,15 @@ import { createMerchants } from './merchants.ts';
 import { ALLOWED, paymentsService } from './payments-service.ts';
 import { publishOutbox, SEND_MS } from './publish-outbox.ts';
 import { reconcile } from './reconcile.ts';
-import { type Learned, type Result, settleAll } from './settle.ts';
+import { type Result, settleAll, type ToSettle } from './settle.ts';
 import { type Beginning, type Begun, beginPayments } from './store/begin-payments.ts';
 import { keyIdsInUse } from './store/merchant-accounts.ts';
-import { createWatchers } from './watch-transaction.ts';
+import { createWatchers } from './watchers.ts';
 
 const SCHEMA = 'core';
 
 /** Open operations that are looked at at once: an engine that hangs must not stop those whose engine call would come back. */
-const CHASES_MAX = 50;
+const RECONCILIATIONS_MAX = 50;
 
 export interface CoreService extends Service {
   /** Mounts the payments service on a carrier of the same process. */
@@ -58,14 +58,14 @@ export function createCore(
     log,
   });
   const calls = createCalls('calls', config.PROCESSOR_CALLS_MAX, log);
-  const chases = createCalls('chases', CHASES_MAX, log);
+  const reconciliations = createCalls('chases', RECONCILIATIONS_MAX, log);
   const watchers = createWatchers();
   const loops: { publisher?: Loop; reconciler?: Loop } = {};
   const beginnings = gather<Beginning, Begun>({
     keyOf: ({ transaction }) => transaction.id,
     write: (rows) => beginPayments(db, rows),
   });
-  const settlements = gather<Learned, Result>({
+  const settlements = gather<ToSettle, Result>({
     keyOf: ({ about }) => about.transactionId,
     write: (rows) => settleAll(core, rows),
     // What was begun is finished.
@@ -83,7 +83,7 @@ export function createCore(
     turns: createTurns(),
     engineSilence: watchSilence(log),
     calls,
-    chases,
+    reconciliations,
     watchers,
     processor: createClient(ProcessorService, deps.processor),
     merchants: createMerchants({ config, db }),
@@ -105,10 +105,11 @@ export function createCore(
   const { CORE_HOST: host, CORE_TOKENS: tokens } = config;
   if (tokens?.list.some(({ name, role }) => role !== 'gateway' && (name === 'wix' || name === 'system')))
     throw new ConfigError(['CORE_TOKENS must not name a caller wix or system, the gateway aside: the core keeps both']);
-  const door = tokens && createDoor(tokens, ALLOWED, log);
-  const tls = tlsOf('CORE', config);
-  const grpc = door && createGrpcServer({ host, port: config.CORE_GRPC_PORT, routes, interceptors, door, log, tls });
-  const http = door && createRpcHandler({ routes: routesWithoutCards, interceptors, door });
+  const authorizer = tokens && createAuthorizer(tokens, ALLOWED, log);
+  const tls = readTls('CORE', config);
+  const grpc =
+    authorizer && createGrpcServer({ host, port: config.CORE_GRPC_PORT, routes, interceptors, authorizer, log, tls });
+  const http = authorizer && createRpcHandler({ routes: routesWithoutCards, interceptors, authorizer });
   let isStopping = false;
   const health = async () => {
     const database = await db.ping();
@@ -132,7 +133,7 @@ export function createCore(
     grpcPort: () => grpcPort,
     async start() {
       await migrate({ url, schema: SCHEMA, dir: fileURLToPath(new URL('migrations', import.meta.url)), log });
-      await demandKeys(core);
+      await ensureKeys(core);
       const httpPort = await admin.start();
       loops.publisher = startLoop('publish_outbox', () => publishOutbox(core, deps.events), { idleMs: 250, log });
       loops.reconciler = startLoop('reconcile', async () => (await reconcile(core)).claimed, { idleMs: 500, log });
@@ -146,7 +147,7 @@ export function createCore(
       await grpc?.stop(drainMs);
       await loops.reconciler?.stop();
       const leftMs = Math.max(0, end - performance.now());
-      await Promise.all([calls.drain(leftMs), chases.drain(leftMs)]);
+      await Promise.all([calls.drain(leftMs), reconciliations.drain(leftMs)]);
       await loops.publisher?.stop();
       // What was just decided is still told, unless that could take longer than an end may (R38); else at the next start.
       if (performance.now() + SEND_MS < end) await publishOutbox(core, deps.events).catch(() => 0);
@@ -158,7 +159,7 @@ export function createCore(
 }
 
 /** R31: data that cannot be decrypted is found at start, not at the first payment that needs it. */
-async function demandKeys({ config, db }: Core): Promise<void> {
+async function ensureKeys({ config, db }: Core): Promise<void> {
   const inUse = await keyIdsInUse(db);
   const missing = [
     ...inUse.credentials

@@ -7,7 +7,7 @@ import { type Change, decide } from './decide.ts';
 import { buildEvent } from './event.ts';
 import { operationId } from './ids.ts';
 import { gapMs, isOpen, type Operation } from './operation.ts';
-import { type Said, UNKNOWN } from './outcome.ts';
+import { type LearnedOutcome, UNKNOWN } from './outcome.ts';
 import { ClaimedMeanwhile, closeCancel, insertOperation, insertReport } from './store/operations.ts';
 import { type Locked, lockPayments, type Settlement, type Written, writeSettlements } from './store/settlements.ts';
 import type { Transaction } from './transaction.ts';
@@ -40,10 +40,10 @@ const LOCK_MS = 250;
 /** Names an operation. */
 type OperationKey = Pick<Operation, 'id' | 'transactionId'>;
 
-/** What was said of one operation, by whom. */
-export interface Learned {
+/** What was learned of one operation, and from whom. */
+export interface ToSettle {
   readonly about: OperationKey;
-  readonly said: Said;
+  readonly outcome: LearnedOutcome;
   readonly source: Source;
 }
 
@@ -51,45 +51,45 @@ export interface Learned {
 export type Result = Settled | undefined | 'claimed' | 'alone';
 
 /**
- * Applies what was said of an operation to the state that is found. Undefined if there is no such operation. What cannot be written,
+ * Applies what was learned of an operation to the state that is found. Undefined if there is no such operation. What cannot be written,
  * though the database is there, counts as unknown from then on: it is asked again, and alerts when it grows old (R16, R47).
  */
 export async function settle(
   core: Core,
   about: OperationKey,
-  said: Said,
+  outcome: LearnedOutcome,
   source = SYSTEM,
 ): Promise<Settled | undefined> {
   try {
-    return await settleInTries(core, { about, said, source });
+    return await settleInTries(core, { about, outcome, source });
   } catch (error) {
     if (isOutage(error)) throw error;
     const { name, code, constraint } = error as Error & { code?: string; constraint?: string };
     const operationId = about.id;
-    core.log.alert('outcome_not_recorded', { operationId, trigger: said.trigger, error: name, code, constraint });
-    if (said === UNKNOWN) throw error;
+    core.log.alert('outcome_not_recorded', { operationId, trigger: outcome.trigger, error: name, code, constraint });
+    if (outcome === UNKNOWN) throw error;
     const settled = await settle(core, about, UNKNOWN);
     if (source !== SYSTEM) throw error;
     return settled;
   }
 }
 
-async function settleInTries(core: Core, learned: Learned): Promise<Settled | undefined> {
+async function settleInTries(core: Core, toSettle: ToSettle): Promise<Settled | undefined> {
   for (let tries = 1; tries <= TRIES; tries++) {
-    const together = await core.settle(learned).catch((error: unknown) => {
+    const together = await core.settle(toSettle).catch((error: unknown) => {
       if (!isRolledBack(error)) throw error;
       return 'alone' as const;
     });
-    const result = together === 'alone' ? await settleAlone(core, learned) : together;
+    const result = together === 'alone' ? await settleAlone(core, toSettle) : together;
     if (result === 'claimed') continue;
     if (result) announce(core, result);
     return result;
   }
-  throw new Error(`operation ${learned.about.id} is claimed again and again`);
+  throw new Error(`operation ${toSettle.about.id} is claimed again and again`);
 }
 
 /** tx 2 of payments, one thing learned of each. */
-export async function settleAll(core: Core, batch: readonly Learned[]): Promise<Result[]> {
+export async function settleAll(core: Core, batch: readonly ToSettle[]): Promise<Result[]> {
   const [first, ...others] = batch;
   if (first && others.length === 0) return [await settleAlone(core, first, LOCK_MS)];
   const settleUnderLocks = async (tx: Tx) => {
@@ -97,7 +97,7 @@ export async function settleAll(core: Core, batch: readonly Learned[]): Promise<
       tx,
       batch.map(({ about }) => about.transactionId),
     );
-    const decided = batch.map((learned) => decideOn(core, found, learned));
+    const decided = batch.map((toSettle) => decideOn(core, found, toSettle));
     const simple = decided.flatMap((one) => (one && isSimple(one) ? [one.settlement] : []));
     const written = await writeSettlements(tx.last, simple);
     return decided.map((one) => (one && !isSimple(one) ? 'alone' : one && settled(one, written)));
@@ -107,14 +107,14 @@ export async function settleAll(core: Core, batch: readonly Learned[]): Promise<
 
 async function settleAlone(
   core: Core,
-  learned: Learned,
+  toSettle: ToSettle,
   lockTimeoutMs?: number,
 ): Promise<Settled | undefined | 'claimed'> {
   const settleUnderLock = async (tx: Tx) => {
-    const found = await lockPayments(tx, [learned.about.transactionId]);
-    const one = decideOn(core, found, learned);
+    const found = await lockPayments(tx, [toSettle.about.transactionId]);
+    const one = decideOn(core, found, toSettle);
     if (one && isSimple(one)) return settled(one, await writeSettlements(tx.last, [one.settlement]));
-    return one && apply(tx, one, learned);
+    return one && apply(tx, one, toSettle);
   };
   try {
     return await core.db.inTx(settleUnderLock, { lockTimeoutMs });
@@ -140,16 +140,16 @@ function isSimple({ payment, change, isOverride }: Decided): boolean {
 function decideOn(
   core: Core,
   found: ReadonlyMap<string, Locked>,
-  { about, said, source }: Learned,
+  { about, outcome, source }: ToSettle,
 ): Decided | undefined {
   const payment = found.get(about.transactionId);
   const read = payment?.operations.find(({ id }) => id === about.id);
   if (!payment || !read) return undefined;
   const { transaction: before, operations, now } = payment;
   const options = { buyerTimeoutMs: core.config.BUYER_TIMEOUT_MS, override: source.override !== undefined };
-  const change = decide(before, operations, read, said, now, options);
+  const change = decide(before, operations, read, outcome, now, options);
   const onFile =
-    said.credentialsOnFile && change.event === 'transaction_approved' ? sealOnFile(core, before, said) : {};
+    outcome.credentialsOnFile && change.event === 'transaction_approved' ? sealOnFile(core, before, outcome) : {};
   const isChanged = change.event !== undefined || Object.keys(change.transaction).length > 0;
   const sequence = change.event ? before.sequence + 1n : before.sequence;
   const transaction = isChanged ? { ...before, ...change.transaction, ...onFile, sequence, updatedAt: now } : undefined;
@@ -175,7 +175,7 @@ function settled(one: Decided, written: ReadonlyMap<string, Written>): Settled |
   };
 }
 
-async function apply(tx: Queryable, one: Decided, { said, source }: Learned): Promise<Settled> {
+async function apply(tx: Queryable, one: Decided, { outcome, source }: ToSettle): Promise<Settled> {
   const { change, settlement } = one;
   const { transaction, operations } = one.payment;
   const { read } = settlement;
@@ -185,7 +185,7 @@ async function apply(tx: Queryable, one: Decided, { said, source }: Learned): Pr
       operationId: read.id,
       kind,
       caller: source.caller,
-      said: inWords(said),
+      said: inWords(outcome),
       why: source.override?.why ?? '',
     } as const;
     const isNew = await insertReport(tx, report);
@@ -202,14 +202,14 @@ async function apply(tx: Queryable, one: Decided, { said, source }: Learned): Pr
 }
 
 /** What is kept of a report: no credential and no address of a page. */
-function inWords({ trigger, amount, refusal, processorReference }: Said): string {
+function inWords({ trigger, amount, refusal, processorReference }: LearnedOutcome): string {
   return JSON.stringify({ trigger, amount: amount?.toString(), ...refusal, processorReference });
 }
 
-function sealOnFile(core: Core, transaction: Transaction, said: Said) {
-  if (!said.credentialsOnFile) return {};
+function sealOnFile(core: Core, transaction: Transaction, outcome: LearnedOutcome) {
+  if (!outcome.credentialsOnFile) return {};
   const keys = core.config.EVENTS_KEY;
-  const sealed = keys.seal(toBinary(CredentialsOnFileSchema, said.credentialsOnFile), transaction.id);
+  const sealed = keys.seal(toBinary(CredentialsOnFileSchema, outcome.credentialsOnFile), transaction.id);
   return { credentialsOnFile: sealed, credentialsKeyId: keys.keyIdOf(sealed) };
 }
 

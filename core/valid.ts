@@ -13,7 +13,7 @@ import type {
 } from '../proto/gen/payments/v1/payments_service_pb.js';
 import { type Refusal, Transaction_State } from '../proto/gen/payments/v1/transaction_pb.js';
 import { quotes, scrub } from '../proto/runtime/redact.ts';
-import { demand, demandLength, demandUuid, pageUrl } from '../proto/runtime/requests.ts';
+import { ensure, ensureLength, ensureUuid, pageUrl } from '../proto/runtime/requests.ts';
 import { rpcError } from '../proto/runtime/rpc.ts';
 import { ownCard } from './own-card.ts';
 import { legalReason } from './reason.ts';
@@ -23,29 +23,29 @@ import type { Transaction } from './transaction.ts';
 
 export const INT64_MAX = 9_223_372_036_854_775_807n;
 function amount(value: bigint | undefined, field: string): void {
-  demand(value === undefined || (value >= 0n && value <= INT64_MAX), field, 'must not be negative');
+  ensure(value === undefined || (value >= 0n && value <= INT64_MAX), field, 'must not be negative');
 }
 
 function positive(value: bigint | undefined, field: string): void {
-  demand(value === undefined || (value > 0n && value <= INT64_MAX), field, 'must be at least 1');
+  ensure(value === undefined || (value > 0n && value <= INT64_MAX), field, 'must be at least 1');
 }
 
 /** It goes to Wix as it is. */
 function refusal({ reason, errorCode, message }: Refusal, kind: 'authorize' | 'refund'): void {
-  demand(legalReason(kind, reason, '').reason === reason, 'refusal.reason', `is no reason against a ${kind}`);
-  for (const text of [errorCode, message]) demand(scrub(text) === text, 'refusal', 'holds a card number');
-  demandLength(errorCode, 'refusal.error_code', 0, 50);
-  demandLength(message, 'refusal.message', 0, 300);
+  ensure(legalReason(kind, reason, '').reason === reason, 'refusal.reason', `is no reason against a ${kind}`);
+  for (const text of [errorCode, message]) ensure(scrub(text) === text, 'refusal', 'holds a card number');
+  ensureLength(errorCode, 'refusal.error_code', 0, 50);
+  ensureLength(message, 'refusal.message', 0, 300);
 }
 
 export function validConnect(request: ConnectMerchantAccountRequest): Credentials {
   const { credentials } = request;
-  demandLength(request.externalMerchantId, 'external_merchant_id', 1, 200);
-  demandLength(request.country, 'country', 0, 1000);
-  demandLength(request.currency, 'currency', 0, 1000);
+  ensureLength(request.externalMerchantId, 'external_merchant_id', 1, 200);
+  ensureLength(request.country, 'country', 0, 1000);
+  ensureLength(request.currency, 'currency', 0, 1000);
   if (!credentials)
     throw rpcError(Code.InvalidArgument, 'INVALID_ARGUMENT', 'credentials is missing', { field: 'credentials' });
-  demand(areTakenBack(credentials), 'credentials', 'must have at most 100 entries and 32 KiB, without NUL');
+  ensure(areTakenBack(credentials), 'credentials', 'must have at most 100 entries and 32 KiB, without NUL');
   return credentials;
 }
 
@@ -58,68 +58,68 @@ export function areTakenBack({ values }: Credentials): boolean {
 
 export function validCreate(request: CreateTransactionRequest): void {
   const isComplete = request.refusal === undefined;
-  demandLength(request.externalId, 'external_id', 1, 200);
-  demandLength(request.externalMerchantId, 'external_merchant_id', isComplete ? 1 : 0, 200);
-  demandLength(request.paymentMethod, 'payment_method', 0, 200);
-  demandLength(request.currency, 'currency', isComplete ? 1 : 0, 200);
+  ensureLength(request.externalId, 'external_id', 1, 200);
+  ensureLength(request.externalMerchantId, 'external_merchant_id', isComplete ? 1 : 0, 200);
+  ensureLength(request.paymentMethod, 'payment_method', 0, 200);
+  ensureLength(request.currency, 'currency', isComplete ? 1 : 0, 200);
   amount(request.amount, 'amount');
-  demand(!isComplete || request.amount !== undefined, 'amount', 'is missing');
-  demand(!isComplete || request.merchantCredentials !== undefined, 'merchant_credentials', 'is missing');
+  ensure(!isComplete || request.amount !== undefined, 'amount', 'is missing');
+  ensure(!isComplete || request.merchantCredentials !== undefined, 'merchant_credentials', 'is missing');
   if (request.refusal) refusal(request.refusal, 'authorize');
   const { successUrl = '', errorUrl = '', cancelUrl = '', pendingUrl = '' } = request.returnUrls ?? {};
   for (const page of [successUrl, errorUrl, cancelUrl, pendingUrl])
-    demand(!page || pageUrl(page, 4096) !== undefined, 'return_urls', 'must be https, of at most 4096 characters');
+    ensure(!page || pageUrl(page, 4096) !== undefined, 'return_urls', 'must be https, of at most 4096 characters');
 }
 
 export function validReturn({ token }: ReturnBuyerRequest): void {
-  demand(/^[\w-]{22}$/.test(token), 'token', 'must have 22 characters of base64url');
+  ensure(/^[\w-]{22}$/.test(token), 'token', 'must have 22 characters of base64url');
 }
 
 export function validCapture(request: CaptureTransactionRequest | VoidTransactionRequest): void {
-  demandLength(request.externalId, 'external_id', 1, 200);
-  demandUuid(request.callId, 'call_id');
+  ensureLength(request.externalId, 'external_id', 1, 200);
+  ensureUuid(request.callId, 'call_id');
   amount(request.amount, 'amount');
 }
 
 export function validRefund(request: RefundTransactionRequest): void {
-  demandLength(request.externalId, 'external_id', 1, 200);
-  demandLength(request.externalRefundId, 'external_refund_id', 1, 200);
+  ensureLength(request.externalId, 'external_id', 1, 200);
+  ensureLength(request.externalRefundId, 'external_refund_id', 1, 200);
   amount(request.amount, 'amount');
   if (request.refusal) refusal(request.refusal, 'refund');
 }
 
 export function validRefundOfPsp(request: RefundTransactionRequest): void {
-  demandLength(request.requestKey, 'request_key', 1, 200);
-  demandLength(request.externalId, 'external_id', request.transactionId === '' ? 1 : 0, 200);
-  if (request.transactionId !== '') demandUuid(request.transactionId, 'transaction_id');
-  demand(request.externalRefundId === '', 'external_refund_id', "is Wix's; give a request_key");
-  demand(request.refusal === undefined, 'refusal', "is the gateway's");
+  ensureLength(request.requestKey, 'request_key', 1, 200);
+  ensureLength(request.externalId, 'external_id', request.transactionId === '' ? 1 : 0, 200);
+  if (request.transactionId !== '') ensureUuid(request.transactionId, 'transaction_id');
+  ensure(request.externalRefundId === '', 'external_refund_id', "is Wix's; give a request_key");
+  ensure(request.refusal === undefined, 'refusal', "is the gateway's");
   positive(request.amount, 'amount');
 }
 
 /** A key or reference is kept as it comes, so that it must not hold the card that paid (R20). */
-export function demandNoCard(value: string, field: string, payment: Transaction): void {
-  demand(!quotes(value, ownCard(payment)), field, 'holds the number of the card that paid');
+export function ensureNoCard(value: string, field: string, payment: Transaction): void {
+  ensure(!quotes(value, ownCard(payment)), field, 'holds the number of the card that paid');
 }
 
 export function validReportRefund(request: ReportRefundRequest): void {
-  demandLength(request.processorReference, 'processor_reference', 1, 200);
+  ensureLength(request.processorReference, 'processor_reference', 1, 200);
   positive(request.amount, 'amount');
 }
 
 export function validList(request: ListTransactionsRequest): void {
-  if (request.merchantAccountId !== '') demandUuid(request.merchantAccountId, 'merchant_account_id');
-  demandLength(request.externalMerchantId, 'external_merchant_id', 0, 200);
-  demand(request.states.length <= 20, 'states', 'must have at most 20 entries');
+  if (request.merchantAccountId !== '') ensureUuid(request.merchantAccountId, 'merchant_account_id');
+  ensureLength(request.externalMerchantId, 'external_merchant_id', 0, 200);
+  ensure(request.states.length <= 20, 'states', 'must have at most 20 entries');
   const known = request.states.every((state) => state > 0 && Transaction_State[state] !== undefined);
-  demand(known, 'states', 'must be states that are known here');
+  ensure(known, 'states', 'must be states that are known here');
 }
 
 export function validReport(request: ReportOutcomeRequest): void {
-  demandUuid(request.requestId, 'request_id');
-  demand(request.outcome?.kind.case !== undefined, 'outcome', 'is missing');
+  ensureUuid(request.requestId, 'request_id');
+  ensure(request.outcome?.kind.case !== undefined, 'outcome', 'is missing');
   if (!request.override) return;
-  demandLength(request.overrideReason, 'override_reason', 1, 500);
+  ensureLength(request.overrideReason, 'override_reason', 1, 500);
   const isFinal = ['approved', 'declined', 'failed', 'expired'].includes(request.outcome?.kind.case ?? '');
-  demand(isFinal, 'outcome', 'must be final to override');
+  ensure(isFinal, 'outcome', 'must be final to override');
 }

@@ -6,18 +6,18 @@ import type { Log } from '../proto/runtime/log.ts';
 import { counter, histogram } from '../proto/runtime/metrics.ts';
 import { captureTransaction, voidTransaction } from './capture-or-void.ts';
 import { connectAccount } from './connect-account.ts';
-import { type AskCore, OVERLOADED } from './core.ts';
+import { type CallCore, OVERLOADED } from './core.ts';
 import { createTransaction } from './create-transaction.ts';
 import type { ReadBody } from './read-body.ts';
 import { refundTransaction } from './refund-transaction.ts';
 import { createReturnRoute } from './return-buyer.ts';
 import type { Throttle } from './throttle.ts';
 import type { VerifyWixSignature } from './verify-wix-signature.ts';
-import { Unanswered, type WixAnswer } from './wix-answer.ts';
+import { HttpError, type WixAnswer } from './wix-answer.ts';
 import { type JsonObject, parseWixJson } from './wix-json.ts';
 
-/** From the body of one of Wix's calls to its answer. Throws Unanswered when there is none. */
-type WixCall = (body: JsonObject, ask: AskCore) => Promise<WixAnswer>;
+/** From the body of one of Wix's calls to its answer. Throws HttpError when there is none. */
+type WixCall = (body: JsonObject, callCore: CallCore) => Promise<WixAnswer>;
 
 const CALLS: Record<string, WixCall> = {
   'connect-account': connectAccount,
@@ -41,7 +41,7 @@ export function createApp(deps: {
   verify: VerifyWixSignature;
   readBody: ReadBody;
   throttle: Throttle;
-  ask: AskCore;
+  callCore: CallCore;
   log: Log;
 }): RequestListener {
   const durations = histogram(
@@ -56,11 +56,11 @@ export function createApp(deps: {
   const router = new Router({ prefix: PREFIX, strict: true });
   for (const [name, call] of Object.entries(CALLS)) router.all(`/${name}`, (ctx) => answerCall(ctx, name, call));
   app.use(logAndRefuse);
-  app.use(demandPath);
-  app.use(createReturnRoute(deps.ask));
+  app.use(ensurePath);
+  app.use(createReturnRoute(deps.callCore));
   app.use(router.routes());
   app.use(() => {
-    throw new Unanswered(404, 'no such path');
+    throw new HttpError(404, 'no such path');
   });
   app.on('error', (err: unknown) => deps.log.debug('wix.connection_lost', { err }));
   const handle = app.callback();
@@ -81,20 +81,20 @@ export function createApp(deps: {
   /** The order is R7's: nothing of the body is read before its signature is known to be good. */
   async function answerCall(ctx: Context, name: string, call: WixCall): Promise<void> {
     ctx.state.call = name;
-    if (ctx.method !== 'POST') throw new Unanswered(405, 'only POST is allowed');
+    if (ctx.method !== 'POST') throw new HttpError(405, 'only POST is allowed');
     const signature = await deps.verify(ctx.get('Digest'));
     ctx.state.isSigned = true;
     const wasSigned = signed.has(ctx.socket);
     signed.add(ctx.socket);
     if (call === createTransaction && !wasSigned && !deps.throttle.admits()) throw OVERLOADED;
-    if (!/^(identity)?$/i.test(ctx.get('Content-Encoding'))) throw new Unanswered(415, 'encoded body');
-    if (!ctx.is('application/json')) throw new Unanswered(415, 'not application/json');
+    if (!/^(identity)?$/i.test(ctx.get('Content-Encoding'))) throw new HttpError(415, 'encoded body');
+    if (!ctx.is('application/json')) throw new HttpError(415, 'not application/json');
     const body = await deps.readBody(ctx.req, ctx.res, signature.hash);
-    signature.vouchFor(body);
+    signature.verifyBody(body);
     const json = parseWixJson(body);
-    if (!json) throw new Unanswered(400, 'not a JSON object');
+    if (!json) throw new HttpError(400, 'not a JSON object');
     ctx.state.ids = idsOf(json);
-    const answer = await call(json, deps.ask);
+    const answer = await call(json, deps.callCore);
     Object.assign(ctx.state.ids, idsOf(answer), { reasonCode: answer.reasonCode });
     ctx.body = answer;
   }
@@ -109,8 +109,8 @@ export function createApp(deps: {
     } catch (err) {
       isShed = err === OVERLOADED;
       if (isShed) shed.inc({ call: ctx.state.call });
-      refused = err instanceof Unanswered ? { problem: err.message } : { err };
-      refuse(ctx, err instanceof Unanswered ? err.status : 500);
+      refused = err instanceof HttpError ? { problem: err.message } : { err };
+      refuse(ctx, err instanceof HttpError ? err.status : 500);
     }
     const seconds = (performance.now() - startedAt) / 1000;
     const call: string = ctx.state.call ?? 'unknown-call';
@@ -124,11 +124,11 @@ export function createApp(deps: {
 }
 
 /** Koa throws for a target that is no URL as it first reads its path. */
-function demandPath(ctx: Context, next: Next): Promise<void> {
+function ensurePath(ctx: Context, next: Next): Promise<void> {
   try {
     void ctx.path;
   } catch {
-    throw new Unanswered(400, 'no path');
+    throw new HttpError(400, 'no path');
   }
   return next();
 }

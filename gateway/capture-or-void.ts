@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import type { AskCore } from './core.ts';
+import type { CallCore } from './core.ts';
 import { readBy } from './refusal.ts';
 import { renderOperation, renderRefusal, type WixAnswer } from './wix-answer.ts';
 import type { JsonObject } from './wix-json.ts';
@@ -11,16 +11,16 @@ const ids = { wixTransactionId: id, pluginTransactionId: id };
 const capture = z.object({ ...ids, captureAmount: amount, merchantCredentials: credentials });
 const voiding = z.object({ ...ids, voidAmount: amount, merchantCredentials: credentials });
 
-export async function captureTransaction(body: JsonObject, ask: AskCore): Promise<WixAnswer> {
+export async function captureTransaction(body: JsonObject, callCore: CallCore): Promise<WixAnswer> {
   const { value, refusal } = readBy(capture, body);
   if (refusal) return renderRefusal(refusal);
-  return renderOperation(await ask('captureTransaction', requestOf(value, value.captureAmount)));
+  return renderOperation(await callCore('captureTransaction', requestOf(value, value.captureAmount)));
 }
 
-export async function voidTransaction(body: JsonObject, ask: AskCore): Promise<WixAnswer> {
+export async function voidTransaction(body: JsonObject, callCore: CallCore): Promise<WixAnswer> {
   const { value, refusal } = readBy(voiding, body);
   if (refusal) return renderRefusal(refusal);
-  return renderOperation(await ask('voidTransaction', requestOf(value, value.voidAmount)));
+  return renderOperation(await callCore('voidTransaction', requestOf(value, value.voidAmount)));
 }
 
 type Named = Omit<z.infer<typeof capture>, 'captureAmount'>;

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { flag, host, logLevel, milliseconds, parsedBy, port, text, token } from '../proto/runtime/config.ts';
-import { demandSafety } from '../proto/runtime/safe-config.ts';
+import { ensureSafety } from '../proto/runtime/safe-config.ts';
 import { tlsEntries } from '../proto/runtime/tls.ts';
 import { readPublicKeys } from './verify-wix-signature.ts';
 
@@ -27,4 +27,4 @@ export const standaloneConfig = gatewayConfig
     ...tlsEntries('CORE'),
     ALLOW_PLAINTEXT: flag(false),
   })
-  .superRefine(demandSafety);
+  .superRefine(ensureSafety);

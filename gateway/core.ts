@@ -4,10 +4,10 @@ import type { PaymentsService } from '../proto/gen/payments/v1/payments_service_
 import type { Log } from '../proto/runtime/log.ts';
 import { errorInfo } from '../proto/runtime/rpc.ts';
 import type { Throttle } from './throttle.ts';
-import { Unanswered } from './wix-answer.ts';
+import { HttpError } from './wix-answer.ts';
 
 /** Refused before anything of it was recorded: there is too much to do (R48). One for all: to make an error costs as much as the refusal. */
-export const OVERLOADED = new Unanswered(503, 'too much to do');
+export const OVERLOADED = new HttpError(503, 'too much to do');
 
 function overloadIn(err: unknown): { scope?: string } | undefined {
   const info = err instanceof ConnectError ? errorInfo(err) : undefined;
@@ -24,7 +24,7 @@ const isNoLink = (err: unknown): boolean => err instanceof ConnectError && error
 type Loose<T> = T extends object ? { [K in keyof T]: Loose<T[K]> | undefined } : T;
 
 /** Makes one call to the core, under a call_id of its own. */
-export type AskCore = <M extends Method>(
+export type CallCore = <M extends Method>(
   method: M,
   request: Loose<Parameters<PaymentsClient[M]>[0]>,
 ) => ReturnType<PaymentsClient[M]>;
@@ -34,11 +34,11 @@ export type AskCore = <M extends Method>(
  * is left of the deadline, if it came before the answer budget was over (R1). Without an answer after that: 503. No call is ever ended
  * because Wix hung up (R3): only the deadline is given along.
  */
-export function createAskCore(
+export function createCallCore(
   payments: PaymentsClient,
   { deadlineMs, budgetMs, throttle, log }: { deadlineMs: number; budgetMs: number; throttle: Throttle; log: Log },
-): AskCore {
-  const ask = async (method: Method, asked: object): Promise<unknown> => {
+): CallCore {
+  const callCore = async (method: Method, asked: object): Promise<unknown> => {
     const call = payments[method] as (request: object, options: CallOptions) => Promise<unknown>;
     const request = { ...asked, callId: randomUUID() };
     const startedAt = performance.now();
@@ -58,13 +58,13 @@ export function createAskCore(
         if (method === 'createTransaction' && overload.scope === 'all') throttle.refused();
         throw OVERLOADED;
       }
-      if (isNoLink(err)) throw new Unanswered(404, 'there is no such link, or it has ended');
+      if (isNoLink(err)) throw new HttpError(404, 'there is no such link, or it has ended');
       log.error('core.no_answer', { callId: request.callId, err });
       const { code } = ConnectError.from(err);
       if (code === Code.Unauthenticated || code === Code.PermissionDenied)
         log.alert('token_refused', { method, code: Code[code], setting: 'CORE_TOKEN' });
-      throw new Unanswered(503, 'the core gave no answer');
+      throw new HttpError(503, 'the core gave no answer');
     }
   };
-  return ask as AskCore;
+  return callCore as CallCore;
 }

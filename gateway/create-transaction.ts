@@ -4,37 +4,25 @@ import {
   Wallet_Type as WalletType,
 } from '../proto/gen/payments/v1/payment_details_pb.js';
 import { pageUrl } from '../proto/runtime/requests.ts';
-import type { AskCore } from './core.ts';
+import type { CallCore } from './core.ts';
 import { readPaymentMethod } from './payment-methods.ts';
 import { type RefusalCode, readBy } from './refusal.ts';
 import { renderCreation, renderRefusal, type WixAnswer } from './wix-answer.ts';
 import type { JsonObject } from './wix-json.ts';
-import {
-  amount,
-  credentials,
-  harmless,
-  id,
-  integer,
-  mode,
-  oneOf,
-  readable,
-  text,
-  texts,
-  token,
-} from './wix-schemas.ts';
+import { amount, credentials, id, integer, lenient, mode, oneOf, readable, text, texts, token } from './wix-schemas.ts';
 
 /** Contract 5. A malformed request whose id can be read goes to the core as a refusal: the core knows what Wix may hear (R2). */
-export async function createTransaction(body: JsonObject, ask: AskCore): Promise<WixAnswer> {
+export async function createTransaction(body: JsonObject, callCore: CallCore): Promise<WixAnswer> {
   const { value, refusal } = readBy(creation, body);
-  const said = value ?? remains.parse(body);
-  if (refusal && !said.wixTransactionId) return renderRefusal(refusal);
-  const response = await ask('createTransaction', {
-    externalId: said.wixTransactionId,
-    externalMerchantId: said.wixMerchantId,
-    merchantCredentials: said.merchantCredentials,
-    mode: said.mode,
-    amount: said.order?.description?.totalAmount,
-    currency: said.order?.description?.currency,
+  const fields = value ?? lenientCreation.parse(body);
+  if (refusal && !fields.wixTransactionId) return renderRefusal(refusal);
+  const response = await callCore('createTransaction', {
+    externalId: fields.wixTransactionId,
+    externalMerchantId: fields.wixMerchantId,
+    merchantCredentials: fields.merchantCredentials,
+    mode: fields.mode,
+    amount: fields.order?.description?.totalAmount,
+    currency: fields.order?.description?.currency,
     paymentMethod: value?.paymentMethod,
     authorizeOnly: value?.authorizeOnly,
     details: value && detailsOf(value),
@@ -75,18 +63,18 @@ const INT32_MAX = 2n ** 31n - 1n;
 /** A yes or no that decides about money. */
 const decision = z.boolean().default(false);
 
-const harmlessNumber = amount.catch(0n);
+const lenientNumber = amount.catch(0n);
 
 const address = texts(
   ...(['firstName', 'lastName', 'company', 'address', 'street', 'houseNumber', 'city', 'state', 'zipCode'] as const),
   ...(['countryCode', 'phone', 'fax', 'email'] as const),
 )
-  .extend({ taxIdentifier: harmless(texts('id', 'type')) })
+  .extend({ taxIdentifier: lenient(texts('id', 'type')) })
   .transform(({ taxIdentifier, ...rest }) => ({ ...rest, taxId: taxIdentifier?.id, taxIdType: taxIdentifier?.type }));
 
 const item = texts('id', 'name', 'description', 'category').extend({
-  quantity: harmlessNumber,
-  price: harmlessNumber,
+  quantity: lenientNumber,
+  price: lenientNumber,
   weightInKg: z.union([z.number(), z.bigint(), token]).transform(String).catch(''),
 });
 
@@ -96,13 +84,13 @@ const description = {
   items: z
     .array(z.unknown())
     .transform((items) => items.slice(0, ITEMS_MAX))
-    .pipe(z.array(harmless(item)))
+    .pipe(z.array(lenient(item)))
     .transform((items) => items.filter((line) => line !== undefined))
     .catch([]),
-  charges: harmless(z.object({ tax: harmlessNumber, shipping: harmlessNumber, discount: harmlessNumber })),
-  billingAddress: harmless(address),
-  shippingAddress: harmless(address),
-  buyerInfo: harmless(texts('buyerId', 'buyerLanguage')),
+  charges: lenient(z.object({ tax: lenientNumber, shipping: lenientNumber, discount: lenientNumber })),
+  billingAddress: lenient(address),
+  shippingAddress: lenient(address),
+  buyerInfo: lenient(texts('buyerId', 'buyerLanguage')),
 };
 
 const digits = (pattern: RegExp, code: RefusalCode) =>
@@ -172,7 +160,7 @@ const paymentMethodData = z
     reference: reference.optional(),
     googlePay: wallet(WalletType.GOOGLE_PAY).optional(),
     applePay: wallet(WalletType.APPLE_PAY).optional(),
-    ideal: harmless(ideal),
+    ideal: lenient(ideal),
   })
   .refine((members) => Object.values(members).filter(Boolean).length <= 1);
 
@@ -181,12 +169,12 @@ const creation = z
     wixTransactionId: id,
     wixMerchantId: id,
     merchantCredentials: credentials,
-    order: z.object({ id: text, description: z.object(description), returnUrls: harmless(returnUrls) }),
+    order: z.object({ id: text, description: z.object(description), returnUrls: lenient(returnUrls) }),
     paymentMethod: z.string().transform(readPaymentMethod).pipe(z.string('METHOD')).default(''),
     paymentMethodData: paymentMethodData.default({}),
     mode,
     installments: integer('INVALID_FORMAT', 0n, INT32_MAX).transform(Number).default(0),
-    fraudInformation: harmless(texts('remoteIp')),
+    fraudInformation: lenient(texts('remoteIp')),
     setupCredentialsOnFile: z.object({ offSession: decision }).default({ offSession: false }),
     offSession: decision,
     moto: decision,
@@ -205,7 +193,7 @@ const creation = z
   });
 
 /** What a create that is malformed elsewhere still says (R2). */
-const remains = readable({
+const lenientCreation = readable({
   wixTransactionId: id,
   wixMerchantId: id,
   merchantCredentials: credentials,

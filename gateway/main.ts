@@ -6,7 +6,7 @@ import { createGrpcTransport } from '../proto/runtime/grpc-transport.ts';
 import { runMain } from '../proto/runtime/lifecycle.ts';
 import { createLog } from '../proto/runtime/log.ts';
 import { warnOfPlaintext } from '../proto/runtime/safe-config.ts';
-import { tlsOf } from '../proto/runtime/tls.ts';
+import { readTls } from '../proto/runtime/tls.ts';
 import { standaloneConfig } from './config.ts';
 import { createGateway } from './service.ts';
 
@@ -19,7 +19,7 @@ runMain(
     warnOfPlaintext(config, log);
     const core = createGrpcTransport({
       url: config.CORE_URL,
-      tls: tlsOf('CORE', config),
+      tls: readTls('CORE', config),
       interceptors: [withToken(config.CORE_TOKEN)],
       defaultTimeoutMs: config.CORE_DEADLINE_MS,
     });

@@ -1,5 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { Unanswered } from './wix-answer.ts';
+import { HttpError } from './wix-answer.ts';
 
 const BODY_BYTES_MAX = 1024 * 1024;
 /** Of one signature, which vouches for one body: it comes again when Wix repeats a call, or when somebody has recorded it. */
@@ -12,15 +12,15 @@ export type ReadBody = (request: IncomingMessage, response: ServerResponse, hash
 /**
  * Reads whole bodies of at most 1 MiB (else 413) as long as the bytes of all bodies being read, and those of the same signature, stay
  * under a bound (else 503), so that neither many slow senders nor one recorded signature can fill the memory (R7). Errors are
- * Unanswered; what is left of a body stays unread.
+ * HttpError; what is left of a body stays unread.
  */
 export function createBodyReader(allBytesMax: number): ReadBody {
   let allBytes = 0;
   const reading = new Map<string, { bodies: number; bytes: number }>();
   return async (request, response, hash) => {
-    if (Number(request.headers['content-length'] ?? 0) > BODY_BYTES_MAX) throw new Unanswered(413, 'body too large');
+    if (Number(request.headers['content-length'] ?? 0) > BODY_BYTES_MAX) throw new HttpError(413, 'body too large');
     const same = reading.get(hash) ?? { bodies: 0, bytes: 0 };
-    if (same.bodies >= SAME_BODIES_MAX) throw new Unanswered(503, 'too many bodies of one signature');
+    if (same.bodies >= SAME_BODIES_MAX) throw new HttpError(503, 'too many bodies of one signature');
     reading.set(hash, same);
     same.bodies += 1;
     const chunks: Buffer[] = [];
@@ -31,13 +31,13 @@ export function createBodyReader(allBytesMax: number): ReadBody {
         bytes += chunk.length;
         allBytes += chunk.length;
         same.bytes += chunk.length;
-        if (bytes > BODY_BYTES_MAX) throw new Unanswered(413, 'body too large');
-        if (same.bytes > SAME_BYTES_MAX) throw new Unanswered(503, 'too many bodies of one signature');
-        if (allBytes > allBytesMax) throw new Unanswered(503, 'too many bodies at once');
+        if (bytes > BODY_BYTES_MAX) throw new HttpError(413, 'body too large');
+        if (same.bytes > SAME_BYTES_MAX) throw new HttpError(503, 'too many bodies of one signature');
+        if (allBytes > allBytesMax) throw new HttpError(503, 'too many bodies at once');
         chunks.push(chunk);
       }
     } catch (error) {
-      throw error instanceof Unanswered ? error : new Unanswered(400, 'the body did not come whole');
+      throw error instanceof HttpError ? error : new HttpError(400, 'the body did not come whole');
     } finally {
       allBytes -= bytes;
       same.bytes -= bytes;

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { RefundTransactionRequest_Why as Why } from '../proto/gen/payments/v1/payments_service_pb.js';
-import type { AskCore } from './core.ts';
+import type { CallCore } from './core.ts';
 import { readBy } from './refusal.ts';
 import { renderRefund, renderRefusal, type WixAnswer } from './wix-answer.ts';
 import type { JsonObject } from './wix-json.ts';
@@ -23,11 +23,11 @@ const refund = z.object({
 const remains = readable(refund.shape);
 
 /** Contract 6. A malformed request whose two ids can be read goes to the core as a refusal, to be kept and told (R22). */
-export async function refundTransaction(body: JsonObject, ask: AskCore): Promise<WixAnswer> {
+export async function refundTransaction(body: JsonObject, callCore: CallCore): Promise<WixAnswer> {
   const { value, refusal } = readBy(refund, body);
   const said = value ?? remains.parse(body);
   if (refusal && !(said.wixTransactionId && said.wixRefundId)) return renderRefusal(refusal);
-  const response = await ask('refundTransaction', {
+  const response = await callCore('refundTransaction', {
     externalId: said.wixTransactionId,
     externalRefundId: said.wixRefundId,
     transactionId: said.pluginTransactionId,

@@ -1,6 +1,6 @@
 import type { Context, Middleware } from 'koa';
-import type { AskCore } from './core.ts';
-import { Unanswered } from './wix-answer.ts';
+import type { CallCore } from './core.ts';
+import { HttpError } from './wix-answer.ts';
 
 // Buyers who come back from a page of the engine (contract 12.5): the one path of this port for browsers. Whoever has the link may use
 // it, so that nothing but the way to the shop is ever told, and the link itself is in no log.
@@ -11,7 +11,7 @@ const TOKEN = /^[\w-]{22}$/;
 const RETURNING_MAX = 200;
 
 /** GET /return/<token>: 303 to a page of the shop, or a page of our own that tells nothing of the payment. */
-export function createReturnRoute(ask: AskCore): Middleware {
+export function createReturnRoute(callCore: CallCore): Middleware {
   let returning = 0;
   return async (ctx, next) => {
     if (!ctx.path.startsWith(PREFIX)) return next();
@@ -20,21 +20,21 @@ export function createReturnRoute(ask: AskCore): Middleware {
     ctx.set({ 'Cache-Control': 'no-store', 'Referrer-Policy': 'no-referrer', 'X-Content-Type-Options': 'nosniff' });
     // The engine's page may be in a frame of Wix's, and so is what follows it.
     ctx.set('Content-Security-Policy', "default-src 'none'; base-uri 'none'; form-action 'none'");
-    if (ctx.method !== 'GET') throw new Unanswered(405, 'only GET is allowed');
+    if (ctx.method !== 'GET') throw new HttpError(405, 'only GET is allowed');
     const token = ctx.path.slice(PREFIX.length);
-    if (!TOKEN.test(token)) throw new Unanswered(404, 'no such link can be');
-    if (returning >= RETURNING_MAX) throw new Unanswered(503, 'too many buyers come back at once');
+    if (!TOKEN.test(token)) throw new HttpError(404, 'no such link can be');
+    if (returning >= RETURNING_MAX) throw new HttpError(503, 'too many buyers come back at once');
     returning += 1;
     try {
-      await sendOn(ctx, ask, token);
+      await sendOn(ctx, callCore, token);
     } finally {
       returning -= 1;
     }
   };
 }
 
-async function sendOn(ctx: Context, ask: AskCore, token: string): Promise<void> {
-  const { url, transactionId } = await ask('returnBuyer', { token });
+async function sendOn(ctx: Context, callCore: CallCore, token: string): Promise<void> {
+  const { url, transactionId } = await callCore('returnBuyer', { token });
   ctx.state.ids = { pluginTransactionId: transactionId };
   ctx.set('Connection', 'close');
   ctx.body = url ? null : pageOf(200);

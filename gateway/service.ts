@@ -4,7 +4,7 @@ import { closeHttp, createAdminServer, listenToMany, type Service } from '../pro
 import type { Log } from '../proto/runtime/log.ts';
 import { createApp } from './app.ts';
 import type { GatewayConfig } from './config.ts';
-import { createAskCore, type PaymentsClient } from './core.ts';
+import { createCallCore, type PaymentsClient } from './core.ts';
 import { createBodyReader } from './read-body.ts';
 import { createThrottle } from './throttle.ts';
 import { createSignatureVerifier } from './verify-wix-signature.ts';
@@ -42,7 +42,7 @@ export function createGateway(
     verify: createSignatureVerifier(config.WIX_PUBLIC_KEY, now),
     readBody: createBodyReader(bodyBytesMax),
     throttle,
-    ask: createAskCore(payments, {
+    callCore: createCallCore(payments, {
       deadlineMs: config.CORE_DEADLINE_MS,
       budgetMs: config.ANSWER_BUDGET_MS,
       throttle,

@@ -2,7 +2,7 @@ import { createHash, createPublicKey, type KeyObject, timingSafeEqual } from 'no
 import { jwtVerify } from 'jose';
 import { z } from 'zod';
 import { readPem } from '../proto/runtime/pem.ts';
-import { Unanswered } from './wix-answer.ts';
+import { HttpError } from './wix-answer.ts';
 
 const PREFIX = 'JWT=';
 const SKEW_S = 5;
@@ -13,7 +13,7 @@ const RSA_BITS_MIN = 2048;
 /** Checks the Digest header; the body's hash that it vouches for is checked once the body has been read. */
 export type VerifyWixSignature = (
   header: string,
-) => Promise<{ readonly hash: string; vouchFor(body: Uint8Array): void }>;
+) => Promise<{ readonly hash: string; verifyBody(body: Uint8Array): void }>;
 
 /** Only `data.SHA256` is known as a hash (contract 3.4). jose itself wants `iat` and `nbf` to be numbers where they are present. */
 const claims = z.object({ data: z.strictObject({ SHA256: z.string().regex(/^[0-9a-f]{64}$/i) }) });
@@ -21,29 +21,29 @@ const claims = z.object({ data: z.strictObject({ SHA256: z.string().regex(/^[0-9
 /**
  * Verifies the signature of contract 3 in two steps, so that nobody unsigned costs a body (R7): RS256 under one of the keys and an
  * `exp` that has not passed and is not far away, from the header alone; then the hash, over the bytes as they came. Both throw an
- * Unanswered with 401.
+ * HttpError with 401.
  */
 export function createSignatureVerifier(keys: readonly KeyObject[], now = () => new Date()): VerifyWixSignature {
   return async (header) => {
-    if (!header.startsWith(PREFIX)) throw new Unanswered(401, 'no Digest header');
+    if (!header.startsWith(PREFIX)) throw new HttpError(401, 'no Digest header');
     const token = header.slice(PREFIX.length);
     const options = { algorithms: ['RS256'], requiredClaims: ['exp'], clockTolerance: SKEW_S, currentDate: now() };
     const { payload } = await Promise.any(keys.map((key) => jwtVerify(token, key, options))).catch(
       ({ errors }: AggregateError) => {
-        throw new Unanswered(401, errors.map(({ code }) => code).join(', '));
+        throw new HttpError(401, errors.map(({ code }) => code).join(', '));
       },
     );
     const nowS = now().getTime() / 1000;
     const { exp = nowS, iat = nowS } = payload;
-    if (exp - Math.min(iat, nowS) > LIFE_S_MAX) throw new Unanswered(401, 'exp is too far away');
+    if (exp - Math.min(iat, nowS) > LIFE_S_MAX) throw new HttpError(401, 'exp is too far away');
     const { data } = claims.safeParse(payload);
-    if (!data) throw new Unanswered(401, 'no SHA256 claim');
+    if (!data) throw new HttpError(401, 'no SHA256 claim');
     const expected = Buffer.from(data.data.SHA256, 'hex');
     return {
       hash: expected.toString('hex'),
-      vouchFor(body) {
+      verifyBody(body) {
         if (!timingSafeEqual(createHash('sha256').update(body).digest(), expected))
-          throw new Unanswered(401, 'the body is not the one that was signed');
+          throw new HttpError(401, 'the body is not the one that was signed');
       },
     };
   };

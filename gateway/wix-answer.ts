@@ -21,8 +21,8 @@ const ERROR_MESSAGE_MAX = 300;
 export type WixAnswer = Readonly<Record<string, unknown>>;
 
 /** No answer: a status other than 200, and a body that tells nothing. `message` is for the log. */
-export class Unanswered extends Error {
-  override name = 'Unanswered';
+export class HttpError extends Error {
+  override name = 'HttpError';
   readonly status: number;
   constructor(status: number, message: string) {
     super(message);
@@ -44,7 +44,7 @@ export function renderConnection(
   received: Readonly<Record<string, string>>,
 ): WixAnswer {
   if (refusal) return renderRefusal(refusal);
-  if (!account) throw new Unanswered(503, 'the core answered neither an account nor a refusal');
+  if (!account) throw new HttpError(503, 'the core answered neither an account nor a refusal');
   // A map keeps the place of a key's first value and its last value; fromEntries keeps a key called __proto__.
   const came = Object.entries(received);
   const all = new Map([...came, ...Object.entries(credentials?.values ?? {}), ...came]);
@@ -53,7 +53,7 @@ export function renderConnection(
 
 /** With neither a transaction nor a refusal the malformed request named somebody's payment: 400, which says nothing of it (R2). */
 export function renderCreation({ transaction, refusal }: CreateTransactionResponse): WixAnswer {
-  if (!transaction && !refusal) throw new Unanswered(400, 'malformed repeat');
+  if (!transaction && !refusal) throw new HttpError(400, 'malformed repeat');
   return {
     ...(transaction && !transaction.idWithheld && { pluginTransactionId: transaction.id }),
     ...(refusal ? renderRefusal(refusal) : renderState(transaction!)),
@@ -61,7 +61,7 @@ export function renderCreation({ transaction, refusal }: CreateTransactionRespon
 }
 
 export function renderRefund({ operation, refusal }: RefundTransactionResponse): WixAnswer {
-  if (!operation && !refusal) throw new Unanswered(503, 'the core answered neither a refund nor a refusal');
+  if (!operation && !refusal) throw new HttpError(503, 'the core answered neither a refund nor a refusal');
   return { ...(operation && { pluginRefundId: operation.id }), ...(refusal && renderRefusal(refusal)) };
 }
 
@@ -75,8 +75,7 @@ const APPROVED = [State.AUTHORIZED, State.CAPTURING, State.VOIDING, State.CAPTUR
 function renderState({ state, reason, redirectUrl, cardDetails, credentialsOnFile }: Transaction): WixAnswer {
   if (state === State.PENDING) return { reasonCode: reason || Reason.PENDING_GENERAL };
   if (state === State.AWAITING_BUYER && redirectUrl) return { redirectUrl };
-  if (!APPROVED.includes(state))
-    throw new Unanswered(503, `the core answered ${State[state]} and nothing to say of it`);
+  if (!APPROVED.includes(state)) throw new HttpError(503, `the core answered ${State[state]} and nothing to say of it`);
   const { bin, lastFour } = cardDetails ?? {};
   return filled({
     cardDetails: bin && lastFour && { bin, lastFour },

@@ -22,7 +22,7 @@ export const token = plain.max(TEXT_MAX);
 export const text = plain.transform((value) => cut(value, TEXT_MAX)).catch('');
 
 /** Absent when it is malformed. */
-export const harmless = <S extends z.ZodType>(schema: S) => schema.optional().catch(undefined);
+export const lenient = <S extends z.ZodType>(schema: S) => schema.optional().catch(undefined);
 
 /** An object of harmless texts. */
 export const texts = <Name extends string>(...names: Name[]) =>
@@ -30,8 +30,8 @@ export const texts = <Name extends string>(...names: Name[]) =>
 
 /** Whatever can be read of an object that is malformed elsewhere. */
 export const readable = <S extends Record<string, z.ZodType>>(shape: S) => {
-  const members = Object.entries(shape).map(([name, schema]) => [name, harmless(schema)]);
-  return z.object(Object.fromEntries(members) as { [K in keyof S]: ReturnType<typeof harmless<S[K]>> });
+  const members = Object.entries(shape).map(([name, schema]) => [name, lenient(schema)]);
+  return z.object(Object.fromEntries(members) as { [K in keyof S]: ReturnType<typeof lenient<S[K]>> });
 };
 
 /** A whole number, written as a number or as a string of digits; `code` is what any other value means. */

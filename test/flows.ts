@@ -22,7 +22,7 @@ type Flow = (
   merchant: Awaited<ReturnType<Wix['connect']>>,
 ) => Promise<{ answer: unknown; event: string }>;
 
-function demand(holds: boolean, what: string): void {
+function ensure(holds: boolean, what: string): void {
   if (!holds) throw new Error(what);
 }
 
@@ -42,9 +42,9 @@ const decided =
   (number: string, reasonCode: number | undefined, charged: bigint): Flow =>
   async (stage, merchant) => {
     const payment = await stage.wix.pay(merchant, { number });
-    demand(reasonOf(payment) === reasonCode, `answered ${reasonOf(payment)} instead of ${reasonCode}`);
+    ensure(reasonOf(payment) === reasonCode, `answered ${reasonOf(payment)} instead of ${reasonCode}`);
     const event = await told(stage, payment, 'transaction', reasonCode);
-    demand(stage.engine.books.charged(payment.pluginTransactionId) === charged, `the engine did not charge ${charged}`);
+    ensure(stage.engine.books.charged(payment.pluginTransactionId) === charged, `the engine did not charge ${charged}`);
     return { answer: payment.answer.body, event };
   };
 
@@ -53,7 +53,7 @@ const pending =
   (number: string, first: number, last: number | undefined): Flow =>
   async (stage, merchant) => {
     const payment = await stage.wix.pay(merchant, { number });
-    demand(reasonOf(payment) === first, `answered ${reasonOf(payment)} instead of ${first}`);
+    ensure(reasonOf(payment) === first, `answered ${reasonOf(payment)} instead of ${first}`);
     await told(stage, payment, 'transaction', first);
     return { answer: payment.answer.body, event: await told(stage, payment, 'transaction', last) };
   };
@@ -63,12 +63,12 @@ const AMOUNT = 4590n;
 export const FLOWS: Readonly<Record<string, Flow>> = {
   'connect a merchant again': async ({ wix, gatewayUrl }, { merchantId, credentials, accountId }) => {
     const again = await wix.connect(gatewayUrl, { merchantId, credentials });
-    demand(again.accountId === accountId, 'the account id changed');
+    ensure(again.accountId === accountId, 'the account id changed');
     return { answer: again.answer.body, event: 'none' };
   },
   'connect with wrong credentials': async ({ wix, gatewayUrl }) => {
     const { answer } = await wix.connect(gatewayUrl, { credentials: { apiKey: 'invalid' } });
-    demand(answer.body?.reasonCode === 2002, 'not refused with 2002');
+    ensure(answer.body?.reasonCode === 2002, 'not refused with 2002');
     return { answer: answer.body, event: 'none' };
   },
   'sale, approved': decided('4242424242424242', undefined, AMOUNT),
@@ -81,21 +81,21 @@ export const FLOWS: Readonly<Record<string, Flow>> = {
   'sale, repeated ten times at once': async (stage, merchant) => {
     const payment = await stage.wix.pay(merchant);
     const again = await Promise.all(Array.from({ length: 10 }, () => stage.wix.again(payment)));
-    demand(
+    ensure(
       again.every(({ answer }) => answer.text === payment.answer.text),
       'a repeat was answered differently',
     );
-    demand(stage.engine.books.charged(payment.pluginTransactionId) === AMOUNT, 'not charged exactly once');
+    ensure(stage.engine.books.charged(payment.pluginTransactionId) === AMOUNT, 'not charged exactly once');
     return { answer: payment.answer.body, event: await told(stage, payment, 'transaction') };
   },
   'currency that Wix does not know': async (stage, merchant) => {
     const payment = await stage.wix.pay(merchant, { currency: 'XCG' });
-    demand(reasonOf(payment) === 3003, 'not declined with 3003');
+    ensure(reasonOf(payment) === 3003, 'not declined with 3003');
     return { answer: payment.answer.body, event: await told(stage, payment, 'transaction', 3003) };
   },
   'credentials of nobody': async (stage, merchant) => {
     const payment = await stage.wix.pay({ ...merchant, credentials: { apiKey: 'somebody else' } });
-    demand(reasonOf(payment) === 3041, 'not declined with 3041');
+    ensure(reasonOf(payment) === 3041, 'not declined with 3041');
     return { answer: payment.answer.body, event: await told(stage, payment, 'transaction', 3041) };
   },
   'a field is missing': async (stage, merchant) => {
@@ -103,62 +103,62 @@ export const FLOWS: Readonly<Record<string, Flow>> = {
       change: (body) =>
         delete ((body.order as Record<string, unknown>).description as Record<string, unknown>).currency,
     });
-    demand(reasonOf(payment) === 1004, 'not declined with 1004');
+    ensure(reasonOf(payment) === 1004, 'not declined with 1004');
     return { answer: payment.answer.body, event: await told(stage, payment, 'transaction', 1004) };
   },
   'authorize, capture': async (stage, merchant) => {
     const payment = await stage.wix.pay(merchant, { authorizeOnly: true });
     await told(stage, payment, 'transaction');
     const { body } = await stage.wix.capture(payment);
-    demand(body?.reasonCode === undefined, 'the capture was refused');
-    demand(stage.engine.books.charged(payment.pluginTransactionId) === AMOUNT, 'the engine did not capture');
+    ensure(body?.reasonCode === undefined, 'the capture was refused');
+    ensure(stage.engine.books.charged(payment.pluginTransactionId) === AMOUNT, 'the engine did not capture');
     return { answer: body, event: await told(stage, payment, 'capture') };
   },
   'authorize, capture a part, once': async (stage, merchant) => {
     const payment = await stage.wix.pay(merchant, { authorizeOnly: true });
     await stage.wix.capture(payment, 3000);
     const { body } = await stage.wix.capture(payment, 1590);
-    demand(body?.errorCode === 'ALREADY_CAPTURED', 'the second capture was not refused');
-    demand(stage.engine.books.charged(payment.pluginTransactionId) === 3000n, 'the engine did not capture the part');
+    ensure(body?.errorCode === 'ALREADY_CAPTURED', 'the second capture was not refused');
+    ensure(stage.engine.books.charged(payment.pluginTransactionId) === 3000n, 'the engine did not capture the part');
     return { answer: body, event: await told(stage, payment, 'capture') };
   },
   'authorize, capture fails': async (stage, merchant) => {
     const payment = await stage.wix.pay(merchant, { authorizeOnly: true, number: '4000000000000341' });
     const { body } = await stage.wix.capture(payment);
-    demand(body?.reasonCode !== undefined, 'the capture was not refused');
+    ensure(body?.reasonCode !== undefined, 'the capture was not refused');
     return { answer: body, event: await told(stage, payment, 'capture', Number(body?.reasonCode)) };
   },
   'authorize, void': async (stage, merchant) => {
     const payment = await stage.wix.pay(merchant, { authorizeOnly: true });
     const { body } = await stage.wix.void(payment);
-    demand(body?.reasonCode === undefined, 'the void was refused');
-    demand(stage.engine.books.charged(payment.pluginTransactionId) === 0n, 'the engine charged');
+    ensure(body?.reasonCode === undefined, 'the void was refused');
+    ensure(stage.engine.books.charged(payment.pluginTransactionId) === 0n, 'the engine charged');
     return { answer: body, event: await told(stage, payment, 'void') };
   },
   'refund, whole': async (stage, merchant) => {
     const payment = await stage.wix.pay(merchant);
     const { body } = await stage.wix.refund(payment, { amount: AMOUNT });
-    demand(body?.reasonCode === undefined, 'the refund was refused');
-    demand(stage.engine.books.charged(payment.pluginTransactionId) === 0n, 'the engine did not refund');
+    ensure(body?.reasonCode === undefined, 'the refund was refused');
+    ensure(stage.engine.books.charged(payment.pluginTransactionId) === 0n, 'the engine did not refund');
     return { answer: body, event: await told(stage, payment, 'refund') };
   },
   'refund, in parts at once': async (stage, merchant) => {
     const payment = await stage.wix.pay(merchant);
     const answers = await Promise.all([2000, 2000, 2000].map((amount) => stage.wix.refund(payment, { amount })));
     const refused = answers.filter(({ body }) => body?.reasonCode !== undefined);
-    demand(refused.length === 1, `${refused.length} of three refunds were refused`);
-    demand(stage.engine.books.charged(payment.pluginTransactionId) === 590n, 'the engine refunded another sum');
+    ensure(refused.length === 1, `${refused.length} of three refunds were refused`);
+    ensure(stage.engine.books.charged(payment.pluginTransactionId) === 590n, 'the engine refunded another sum');
     return { answer: refused[0]?.body, event: await told(stage, payment, 'refund') };
   },
   'refund, declined': async (stage, merchant) => {
     const payment = await stage.wix.pay(merchant, { number: '4000000000005126' });
     const { body } = await stage.wix.refund(payment);
-    demand(body?.reasonCode === 3025, 'not declined with 3025');
+    ensure(body?.reasonCode === 3025, 'not declined with 3025');
     return { answer: body, event: await told(stage, payment, 'refund', 3025) };
   },
   'a bad signature': async ({ wix, gatewayUrl }) => {
     const answer = await wix.call(gatewayUrl, 'create', {}, { forgery: 'wrong key' });
-    demand(answer.status === 401 && answer.text === '', 'not refused with an empty 401');
+    ensure(answer.status === 401 && answer.text === '', 'not refused with an empty 401');
     return { answer: 401, event: 'none' };
   },
 };

@@ -1,6 +1,6 @@
 import { z } from 'zod';
+import { callerList } from '../proto/runtime/callers.ts';
 import {
-  callers,
   databaseUrl,
   flag,
   host,
@@ -14,7 +14,7 @@ import {
   url,
 } from '../proto/runtime/config.ts';
 import { kafkaConfig } from '../proto/runtime/kafka-client.ts';
-import { demandSafety } from '../proto/runtime/safe-config.ts';
+import { ensureSafety } from '../proto/runtime/safe-config.ts';
 import { tlsEntries } from '../proto/runtime/tls.ts';
 
 /** What the relay takes from the environment. */
@@ -39,7 +39,7 @@ export const relayConfig = z.object({
   RELAY_CONCURRENCY: integer(128, { min: 1, max: 256 }),
   RELAY_PORT: port(8082),
   /** Who may look at deliveries and decide about them; without it no RPC is served (R33). */
-  RELAY_TOKENS: callers().optional(),
+  RELAY_TOKENS: callerList().optional(),
   RELAY_HOST: host('127.0.0.1'),
   /** The port's certificate, and whose clients are let in. */
   ...tlsEntries('RELAY'),
@@ -52,4 +52,4 @@ export const relayConfig = z.object({
 export type RelayConfig = z.infer<typeof relayConfig>;
 
 /** The relay as a process of its own, with the core elsewhere. */
-export const standaloneConfig = z.object({ ...relayConfig.shape, ...kafkaConfig.shape }).superRefine(demandSafety);
+export const standaloneConfig = z.object({ ...relayConfig.shape, ...kafkaConfig.shape }).superRefine(ensureSafety);

@@ -16,9 +16,9 @@ import type { Database, Queryable } from '../proto/runtime/database.ts';
 import type { Log } from '../proto/runtime/log.ts';
 import { bounded } from '../proto/runtime/redact.ts';
 import {
-  demand,
-  demandLength,
-  demandUuid,
+  ensure,
+  ensureLength,
+  ensureUuid,
   readPageSize,
   readPageToken,
   readTime,
@@ -75,7 +75,7 @@ export function deliveriesService(deps: {
   }
 
   async function find(from: Queryable, eventId: string): Promise<store.DeliveryWithBody> {
-    demandUuid(eventId, 'event_id');
+    ensureUuid(eventId, 'event_id');
     const found = await store.deliveryByEvent(from, eventId);
     if (!found) throw rpcError(Code.NotFound, 'DELIVERY_NOT_FOUND', 'there is no such delivery');
     return found;
@@ -125,7 +125,7 @@ export function deliveriesService(deps: {
   async function redrive(asked: ProtoSelection | undefined, reason: string, context: HandlerContext) {
     const selection = readSelection(asked);
     const isEmpty = Object.values(selection).every((value) => !value || (Array.isArray(value) && value.length === 0));
-    demand(!isEmpty, 'selection', 'must not be empty');
+    ensure(!isEmpty, 'selection', 'must not be empty');
     const decision = { action: 'redrive', selection, ...whoAndWhy(reason, context) } as const;
     const payments = await db.inTx(async (tx) => {
       await store.insertDecision(tx, decision);
@@ -165,16 +165,16 @@ export function deliveriesService(deps: {
 }
 
 function whoAndWhy(reason: string, context: HandlerContext) {
-  demand(reason.trim() !== '', 'reason', 'is missing');
-  demandLength(reason, 'reason', 1, 500);
+  ensure(reason.trim() !== '', 'reason', 'is missing');
+  ensureLength(reason, 'reason', 1, 500);
   return { caller: context.values.get(callerKey).name, reason: bounded(reason, 500) };
 }
 
 function readSelection(selection: ProtoSelection | undefined): store.Selection {
   const { eventId = '', transactionId = '', states = [], stuck = false, type = '' } = selection ?? {};
-  if (eventId !== '') demandUuid(eventId, 'event_id');
-  if (transactionId !== '') demandUuid(transactionId, 'transaction_id');
-  demand(/^\w{0,100}$/.test(type), 'type', 'must be the name of a type');
+  if (eventId !== '') ensureUuid(eventId, 'event_id');
+  if (transactionId !== '') ensureUuid(transactionId, 'transaction_id');
+  ensure(/^\w{0,100}$/.test(type), 'type', 'must be the name of a type');
   return {
     eventId: eventId || null,
     transactionId: transactionId || null,
@@ -188,7 +188,7 @@ function readSelection(selection: ProtoSelection | undefined): store.Selection {
 
 function stateOf(state: Delivery_State): DeliveryState {
   const name = state > 0 ? Delivery_State[state] : undefined;
-  demand(name !== undefined, 'states', 'must be states that are known here');
+  ensure(name !== undefined, 'states', 'must be states that are known here');
   return name!.toLowerCase() as DeliveryState;
 }
 

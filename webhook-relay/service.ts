@@ -1,6 +1,6 @@
 import { fileURLToPath } from 'node:url';
 import { DeliveriesService } from '../proto/gen/relay/v1/deliveries_pb.js';
-import { createDoor } from '../proto/runtime/callers.ts';
+import { createAuthorizer } from '../proto/runtime/callers.ts';
 import { createDatabase, isOutage } from '../proto/runtime/database.ts';
 import type { EventReceiver } from '../proto/runtime/event-bus.ts';
 import { createAdminServer, type Service } from '../proto/runtime/lifecycle.ts';
@@ -9,7 +9,7 @@ import { type Loop, startLoop } from '../proto/runtime/loop.ts';
 import { migrate } from '../proto/runtime/migrate.ts';
 import { logCalls } from '../proto/runtime/rpc.ts';
 import { createRpcHandler } from '../proto/runtime/rpc-over-http.ts';
-import { tlsOf } from '../proto/runtime/tls.ts';
+import { readTls } from '../proto/runtime/tls.ts';
 import type { RelayConfig } from './config.ts';
 import { createDeliverer } from './deliver.ts';
 import { ALLOWED, deliveriesService } from './deliveries-service.ts';
@@ -57,10 +57,10 @@ export function createRelay(config: RelayConfig, deps: { log: Log; isReceiving?:
     createRpcHandler({
       routes: (router) => router.service(DeliveriesService, deliveries),
       interceptors: [logCalls(log, isOutage)],
-      door: createDoor(tokens, ALLOWED, log),
+      authorizer: createAuthorizer(tokens, ALLOWED, log),
     });
   const { RELAY_HOST: host, RELAY_PORT: port } = config;
-  const admin = createAdminServer({ host, port, health, log, tls: tlsOf('RELAY', config), fallback: rpc });
+  const admin = createAdminServer({ host, port, health, log, tls: readTls('RELAY', config), fallback: rpc });
   const stopping = new AbortController();
   let sweeping: Loop | undefined;
   let adminPort = 0;

@@ -1,6 +1,7 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
 import { Code, type ContextKey, createContextKey, type Interceptor } from '@connectrpc/connect';
-import type { Secret } from './config.ts';
+import type { z } from 'zod';
+import { checkedToken, type Secret, secretBy } from './config.ts';
 import type { Log } from './log.ts';
 import { counter } from './metrics.ts';
 import { rpcError } from './rpc.ts';
@@ -8,7 +9,6 @@ import { rpcError } from './rpc.ts';
 // The doors of the gRPC services: who calls, and what that caller may call (R33).
 
 const ROLES = ['gateway', 'engine', 'backoffice', 'reader', 'operator'] as const;
-const TOKEN_MIN_LENGTH = 32;
 
 export type Role = (typeof ROLES)[number];
 
@@ -49,28 +49,28 @@ export function createCallers(text: string): Callers {
   };
 }
 
-/** A token as a header can carry it, or an Error. */
-export function checkedToken(token: string): string {
-  if (token.length < TOKEN_MIN_LENGTH || !/^[\x21-\x7e]+$/.test(token))
-    throw new Error(`must have secrets of at least ${TOKEN_MIN_LENGTH} characters, all of them visible ASCII`);
-  return token;
-}
-
 function sha256(text: string): Buffer {
   return createHash('sha256').update(text).digest();
 }
+
+/** Who may call, as `name:role:secret[,name:role:secret]`, from the environment (R33). */
+export const callerList = (): z.ZodType<Callers> => secretBy(createCallers);
 
 /** The caller of a running call: `context.values.get(callerKey)` in a handler. */
 export const callerKey: ContextKey<Caller> = createContextKey<Caller>({ name: 'nobody', role: 'reader' });
 
 /** Who it is that calls a method with this `authorization` header; throws a ConnectError for who may not. */
-export type Door = (method: string, authorization: string | null | undefined) => Caller;
+export type Authorizer = (method: string, authorization: string | null | undefined) => Caller;
 
 /**
  * Lets a call in whose `authorization: Bearer <token>` belongs to a caller of a role that the method allows. `allowed` has the methods'
  * proto names; a method that is not in it is closed to all. Errors: UNAUTHENTICATED, PERMISSION_DENIED.
  */
-export function createDoor(callers: Callers, allowed: Readonly<Record<string, readonly Role[]>>, log: Log): Door {
+export function createAuthorizer(
+  callers: Callers,
+  allowed: Readonly<Record<string, readonly Role[]>>,
+  log: Log,
+): Authorizer {
   const refusals = counter('rpc_refusals_total', 'Calls refused at the door.', ['method', 'caller', 'reason']);
   return (method, authorization) => {
     const token = /^Bearer (.+)$/.exec(authorization ?? '')?.[1];
@@ -88,15 +88,15 @@ export function createDoor(callers: Callers, allowed: Readonly<Record<string, re
 }
 
 /** Server side: a door where the call is already there. A carrier that is given the door itself refuses before it reads a message. */
-export function requireToken(...who: Parameters<typeof createDoor>): Interceptor {
-  return enterBy(createDoor(...who));
+export function requireToken(...who: Parameters<typeof createAuthorizer>): Interceptor {
+  return authorizeBy(createAuthorizer(...who));
 }
 
-export const enterBy =
-  (door: Door): Interceptor =>
+export const authorizeBy =
+  (authorizer: Authorizer): Interceptor =>
   (next) =>
   (request) =>
-    actAs(door(request.method.name, request.header.get('authorization')))(next)(request);
+    actAs(authorizer(request.method.name, request.header.get('authorization')))(next)(request);
 
 /** Within one process there is no door: every call is this caller's. */
 export function actAs(caller: Caller): Interceptor {

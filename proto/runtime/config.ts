@@ -2,7 +2,6 @@ import { isUtf8 } from 'node:buffer';
 import { readFileSync } from 'node:fs';
 import { isIP, isIPv6 } from 'node:net';
 import { z } from 'zod';
-import { type Callers, checkedToken, createCallers } from './callers.ts';
 import { createKeyRing, type KeyRing } from './seal.ts';
 
 // The environment, read once and by zod: a config object has the names of the environment as its keys.
@@ -178,14 +177,20 @@ export const secret = (minLength = 1): z.ZodType<Secret> =>
     return new Secret(value);
   });
 
+const TOKEN_MIN_LENGTH = 32;
+
+/** A token as a header can carry it, or an Error. */
+export function checkedToken(token: string): string {
+  if (token.length < TOKEN_MIN_LENGTH || !/^[\x21-\x7e]+$/.test(token))
+    throw new Error(`must have secrets of at least ${TOKEN_MIN_LENGTH} characters, all of them visible ASCII`);
+  return token;
+}
+
 /** What a caller shows in a header (R33). */
 export const token = (): z.ZodType<Secret> => secretBy((value) => new Secret(checkedToken(value)));
 
 /** Keys as `id:base64[,id:base64]`, each of 32 bytes; a bare key has id 0 (R31). */
 export const keyRing = (): z.ZodType<KeyRing> => secretBy(createKeyRing);
-
-/** Who may call, as `name:role:secret[,name:role:secret]` (R33). */
-export const callers = (): z.ZodType<Callers> => secretBy(createCallers);
 
 /** What a function makes of a value that is secret; the message of an Error that it throws must quote nothing. */
 export const secretBy = <T>(read: (value: string) => T): z.ZodType<T> =>

@@ -161,7 +161,7 @@ export function createDatabase(options: DatabaseOptions): Database {
     inOneWrite(client);
     return client.query(sql);
   };
-  const ask = (client: pg.PoolClient, sql: string, values: readonly unknown[]) => {
+  const execute = (client: pg.PoolClient, sql: string, values: readonly unknown[]) => {
     inOneWrite(client);
     return client.query({ text: sql, values: [...values], ...(prepares && { name: nameOf(sql) }) });
   };
@@ -175,7 +175,7 @@ export function createDatabase(options: DatabaseOptions): Database {
   ): Promise<Row[]> {
     const client = await from.connect();
     try {
-      const sent = [send(client, begin()), ask(client, sql, values), send(client, 'commit')];
+      const sent = [send(client, begin()), execute(client, sql, values), send(client, 'commit')];
       const rows = ((await Promise.all(sent))[1]?.rows ?? []) as Row[];
       client.release(!isWorthKeeping(rows));
       return rows;
@@ -202,7 +202,7 @@ export function createDatabase(options: DatabaseOptions): Database {
     let hasEnded = false;
     const query: Queryable['query'] = async (sql, values) => {
       if (hasEnded) throw new Error('this tx has ended');
-      return note(ask(client, sql, values ?? []));
+      return note(execute(client, sql, values ?? []));
     };
     let committed: Promise<unknown> | undefined;
     const last: Queryable['query'] = (sql, values) => {
@@ -293,10 +293,10 @@ export const isReadOnly = (error: unknown) => hasState(error, '25006');
 export const hasState = (error: unknown, state: string) => error instanceof pg.DatabaseError && error.code === state;
 
 /** One call at a time, whose answer is given to all who ask within `ms` of it. */
-function shareFor<T>(ms: number, ask: () => Promise<T>): () => Promise<T> {
+function shareFor<T>(ms: number, look: () => Promise<T>): () => Promise<T> {
   let shared: Promise<T> | undefined;
   return () => {
-    shared ??= ask().finally(() => setTimeout(() => (shared = undefined), ms).unref());
+    shared ??= look().finally(() => setTimeout(() => (shared = undefined), ms).unref());
     return shared;
   };
 }

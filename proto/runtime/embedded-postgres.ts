@@ -52,10 +52,10 @@ export async function startEmbeddedPostgres(options: {
   const user = chooseUser(cluster);
   if (user) {
     fs.chmodSync(dataDir, 0o755);
-    demandWay('this checkout, which holds its programs,', path.dirname(programs.initdb), user);
-    demandWay('DATA_DIR', dataDir, user);
+    ensureWay('this checkout, which holds its programs,', path.dirname(programs.initdb), user);
+    ensureWay('DATA_DIR', dataDir, user);
   }
-  await demandProgram(programs.initdb, user);
+  await ensureProgram(programs.initdb, user);
   await stopLeftover(dataDir, cluster, log);
 
   const secret = readSecret(path.join(dataDir, 'secret'));
@@ -114,7 +114,7 @@ async function findPrograms(): Promise<{ initdb: string; postgres: string }> {
 }
 
 /** Runs one of the programs, so that what keeps all of them from running is said in one line. */
-async function demandProgram(program: string, user: User | undefined): Promise<void> {
+async function ensureProgram(program: string, user: User | undefined): Promise<void> {
   try {
     await promisify(execFile)(program, ['--version'], surroundings(user));
   } catch (cause) {
@@ -129,7 +129,7 @@ async function demandProgram(program: string, user: User | undefined): Promise<v
 }
 
 /** Demands that the user, whom PostgreSQL runs as in root's place, can enter every folder on the way to this one. */
-function demandWay(what: string, folder: string, user: User): void {
+function ensureWay(what: string, folder: string, user: User): void {
   const ways = folder.split(path.sep).map((_, i, parts) => parts.slice(0, i + 1).join(path.sep) || path.sep);
   const script = 'for way; do test -x "$way" || { printf %s "$way"; exit; }; done';
   const closed = execFileSync('/bin/sh', ['-c', script, 'sh', ...ways], { ...surroundings(user), encoding: 'utf8' });

@@ -14,8 +14,8 @@ import * as grpc from '@grpc/grpc-js';
 import { ReflectionService } from '@grpc/reflection';
 import { HealthImplementation } from 'grpc-health-check';
 import { boundConnections } from './bounds.ts';
-import { type Door, enterBy } from './callers.ts';
-import { guardCalls, statusOf } from './grpc-door.ts';
+import { type Authorizer, authorizeBy } from './callers.ts';
+import { authorizeCalls, statusOf } from './grpc-authorizer.ts';
 import { definitionOf, type Message, pathOf, toHeaders, toMetadata } from './grpc-metadata.ts';
 import { listen } from './lifecycle.ts';
 import type { Log } from './log.ts';
@@ -41,7 +41,7 @@ export function createGrpcServer(options: {
   routes: (router: ConnectRouter) => void;
   interceptors?: Interceptor[];
   /** Who may not enter is answered from the headers, and no message is read; health and reflection are open to all. */
-  door?: Door | undefined;
+  authorizer?: Authorizer | undefined;
   log: Log;
   /** With a CA, only clients that show a certificate of it get in. */
   tls?: Tls | undefined;
@@ -51,8 +51,8 @@ export function createGrpcServer(options: {
   /** Accepts no more calls; those that still run after drainMs reach their clients as CANCELLED. */
   stop(drainMs: number): Promise<void>;
 } {
-  const { host, port, door, log, tls } = options;
-  const interceptors = [...(options.interceptors ?? []), ...(door ? [enterBy(door)] : [])];
+  const { host, port, authorizer, log, tls } = options;
+  const interceptors = [...(options.interceptors ?? []), ...(authorizer ? [authorizeBy(authorizer)] : [])];
   const services: DescService[] = [];
   const names = new Map<string, string>();
   const listening = createServer({ keepAlive: true, keepAliveInitialDelay: KEEP_ALIVE_MS });
@@ -60,7 +60,7 @@ export function createGrpcServer(options: {
   const server = new grpc.Server({
     ...GRPC_MESSAGE_LIMITS,
     'grpc.max_concurrent_streams': STREAMS_MAX,
-    ...(door && { interceptors: [guardCalls(door, (path) => names.get(path), connections.keep)] }),
+    ...(authorizer && { interceptors: [authorizeCalls(authorizer, (path) => names.get(path), connections.keep)] }),
   });
   const router = {
     service(service, implementation) {

@@ -20,7 +20,7 @@ const CANNOT_SERVE = {
 } as const;
 
 /** Throws a ConfigError with all that keeps this server from being the ledger: what was answered could be lost (R10), or not kept (R50). */
-export async function demandServer(db: Queryable): Promise<void> {
+export async function ensureServer(db: Queryable): Promise<void> {
   const found = onlyRow(
     await db.query<Record<keyof typeof CANNOT_SERVE, boolean>>(
       `select current_setting('server_version_num')::integer >= 150000 as version, current_setting('server_encoding') = 'UTF8' as encoding,
@@ -47,7 +47,7 @@ export async function migrate(options: { url: string; schema: string; dir: strin
     onlyRow(await query<{ is: boolean }>(`select to_${kind}($1) is not null as is`, [name])).is;
   try {
     await query(beginWith(schema, MIGRATION_MS, 30_000, MIGRATION_MS));
-    await demandServer({ query });
+    await ensureServer({ query });
     await query(`select pg_advisory_xact_lock(${MIGRATION_LOCK})`);
     if (!(await isThere('regnamespace', schema))) await query(`create schema ${schema}`);
     if (!(await isThere('regclass', `${schema}.migrations`)))
@@ -61,7 +61,7 @@ export async function migrate(options: { url: string; schema: string; dir: strin
       await query(readFileSync(path.join(dir, `${name}.sql`), 'utf8').split(/^-- Down Migration/m)[0] ?? '');
       await query('insert into migrations (name, run_on) values ($1, now())', [name]);
     }
-    await demandRights({ query }, schema);
+    await ensureRights({ query }, schema);
     await query('commit');
     for (const name of missing) log.info('database.migrated', { schema, migration: name });
   } catch (error) {
@@ -82,7 +82,7 @@ const withoutRights = (schema: string) =>
   `tables of a schema ${schema} that is up to date, and usage of it`;
 
 /** Found at start, not at the first payment: another role may have made the tables. */
-async function demandRights(db: Queryable, schema: string): Promise<void> {
+async function ensureRights(db: Queryable, schema: string): Promise<void> {
   const closed = await db.query(
     `select from pg_class where relnamespace = to_regnamespace($1) and relkind = 'r' and relname <> 'migrations' and not
        (has_table_privilege(oid, 'select') and has_table_privilege(oid, 'insert') and has_table_privilege(oid, 'update'))`,

@@ -6,18 +6,18 @@ import { rpcError } from './rpc.ts';
 
 // The limits that the protos state, checked at a service's edge: a caller that breaks them gets INVALID_ARGUMENT, never a row.
 
-export function demand(holds: boolean, field: string, rule: string): void {
+export function ensure(holds: boolean, field: string, rule: string): void {
   if (!holds) throw rpcError(Code.InvalidArgument, 'INVALID_ARGUMENT', `${field} ${rule}`, { field });
 }
 
 /** Characters are UTF-16 units. PostgreSQL has no NUL. */
-export function demandLength(value: string, field: string, min: number, max: number): void {
+export function ensureLength(value: string, field: string, min: number, max: number): void {
   const fits = value.length >= min && value.length <= max;
-  demand(fits && !value.includes('\0'), field, `must have ${min}..${max} characters, none of them NUL`);
+  ensure(fits && !value.includes('\0'), field, `must have ${min}..${max} characters, none of them NUL`);
 }
 
-export function demandUuid(value: string, field: string): void {
-  demand(/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(value), field, 'must be a UUID');
+export function ensureUuid(value: string, field: string): void {
+  ensure(/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(value), field, 'must be a UUID');
 }
 
 /**
@@ -35,13 +35,13 @@ const YEAR_9999 = 253_402_300_799n;
 
 /** From 1970 on. */
 export function readTime(time: Timestamp | undefined, field: string): Date | null {
-  demand(!time || (time.seconds >= 0n && time.seconds <= YEAR_9999), field, 'is out of range');
+  ensure(!time || (time.seconds >= 0n && time.seconds <= YEAR_9999), field, 'is out of range');
   return time ? timestampDate(time) : null;
 }
 
 /** How many rows a page has, at most 200; 0 means 50. */
 export function readPageSize(size: number): number {
-  demand(size >= 0 && size <= 200, 'page_size', 'must be 0..200');
+  ensure(size >= 0 && size <= 200, 'page_size', 'must be 0..200');
   return size || 50;
 }
 
@@ -68,7 +68,7 @@ function isTime(text: string): boolean {
 export function readPageToken(token: string, field = 'page_token'): PageEnd | null {
   if (token === '') return null;
   const [at = '', id = ''] = Buffer.from(token, 'base64url').toString().split('|');
-  demand(isTime(at), field, 'is malformed');
-  demandUuid(id, field);
+  ensure(isTime(at), field, 'is malformed');
+  ensureUuid(id, field);
   return { at, id };
 }

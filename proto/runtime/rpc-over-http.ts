@@ -14,7 +14,7 @@ import {
 } from '@connectrpc/connect/protocol';
 import { connectNodeAdapter } from '@connectrpc/connect-node';
 import { createHoldings, type Holding } from './bounds.ts';
-import { callerKey, type Door } from './callers.ts';
+import { type Authorizer, callerKey } from './callers.ts';
 import { MESSAGE_LIMITS } from './rpc.ts';
 
 type NodeHandler = ReturnType<typeof connectNodeAdapter>;
@@ -28,9 +28,9 @@ export function createRpcHandler(options: {
   routes: (router: ConnectRouter) => void;
   interceptors: Interceptor[];
   /** Who may not enter is answered from the headers, and the body is not read. */
-  door?: Door | undefined;
+  authorizer?: Authorizer | undefined;
 }): NodeHandler {
-  const guard = options.door ? createGuard(options.door) : (handler: UniversalHandler) => handler;
+  const guard = options.authorizer ? createGuard(options.authorizer) : (handler: UniversalHandler) => handler;
   // gRPC itself needs HTTP/2; it has a port of its own.
   const handle = connectNodeAdapter({
     ...options,
@@ -98,7 +98,7 @@ const refuseStrangers: Interceptor = (next) => (request) => {
 };
 
 /** Judges by the headers, and bounds what is read; refuses in the words of whichever protocol is asked in (R33). */
-function createGuard(door: Door) {
+function createGuard(authorizer: Authorizer) {
   const holdingOf = createHoldings();
   return (handler: UniversalHandler): UniversalHandler => {
     const handle: UniversalHandlerFn = async (request) => {
@@ -106,7 +106,7 @@ function createGuard(door: Door) {
       let refusal: unknown;
       let holding: Holding | undefined;
       try {
-        const caller = door(handler.method.name, request.header.get('authorization'));
+        const caller = authorizer(handler.method.name, request.header.get('authorization'));
         contextValues.set(callerKey, caller);
         holding = holdingOf(caller.name);
       } catch (thrown) {

@@ -4,7 +4,7 @@ import type { Callers } from './callers.ts';
 import { isLoopback, Secret } from './config.ts';
 import type { Log } from './log.ts';
 import type { KeyRing } from './seal.ts';
-import { type Tls, tlsOf } from './tls.ts';
+import { readTls, type Tls } from './tls.ts';
 
 // What must hold between the settings of a process (R33): each way that carries a secret is encrypted, or stays on this machine, or
 // ALLOW_PLAINTEXT accepts it; certificates have their keys, and protect something; no secret serves two purposes.
@@ -13,11 +13,11 @@ type Values = Readonly<Record<string, unknown>>;
 type Refuse = (setting: string, message: string) => void;
 
 /** For `superRefine` on the configuration of a process; it goes by the settings that are there. */
-export function demandSafety(config: Values, context: z.RefinementCtx): void {
+export function ensureSafety(config: Values, context: z.RefinementCtx): void {
   const refuse: Refuse = (setting, message) => context.addIssue({ code: 'custom', path: [setting], message });
-  for (const peer of ['CORE', 'PROCESSOR', 'RELAY', 'ENGINE']) demandCertificates(peer, config, refuse);
-  demandWholeSasl(config, refuse);
-  demandOwnSecrets(config, refuse);
+  for (const peer of ['CORE', 'PROCESSOR', 'RELAY', 'ENGINE']) ensureCertificates(peer, config, refuse);
+  ensureWholeSasl(config, refuse);
+  ensureOwnSecrets(config, refuse);
   if (config.ALLOW_PLAINTEXT) return;
   for (const [setting, remedy] of Object.entries(plaintextWays(config)))
     refuse(
@@ -62,8 +62,8 @@ function isPlaintextDatabase(url: string): boolean {
 }
 
 /** A pair, or nothing; for a server with an authority a pair; for a client only with https://. */
-function demandCertificates(peer: string, config: Values, refuse: Refuse): void {
-  const tls = tlsOf(peer, config as Parameters<typeof tlsOf>[1]);
+function ensureCertificates(peer: string, config: Values, refuse: Refuse): void {
+  const tls = readTls(peer, config as Parameters<typeof readTls>[1]);
   if (!tls) return;
   if (!tls.cert !== !tls.key) refuse(`${peer}_TLS_CERT`, `and ${peer}_TLS_KEY go together`);
   else if (tls.cert && !isPair(tls)) refuse(`${peer}_TLS_KEY`, `is not the key of ${peer}_TLS_CERT`);
@@ -82,14 +82,14 @@ function isPair({ cert = '', key }: Tls): boolean {
   }
 }
 
-function demandWholeSasl(config: Values, refuse: Refuse): void {
+function ensureWholeSasl(config: Values, refuse: Refuse): void {
   const names = ['KAFKA_SASL_MECHANISM', 'KAFKA_SASL_USERNAME', 'KAFKA_SASL_PASSWORD'];
   if (names.filter((name) => config[name]).length % 3 !== 0)
     refuse('KAFKA_SASL_MECHANISM', 'goes with KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD: all or none');
 }
 
 /** Who is given one secret must not hold another: an engine is no caller of the core, and the relay cannot open merchants' credentials. */
-function demandOwnSecrets(config: Values, refuse: Refuse): void {
+function ensureOwnSecrets(config: Values, refuse: Refuse): void {
   const texts = Object.entries(config).flatMap(([name, value]) =>
     value instanceof Secret ? [{ name, text: value.reveal() }] : [],
   );

@@ -25,7 +25,7 @@ export function tlsEntries<P extends string>(peer: P) {
 }
 
 /** What a configuration says of a peer; undefined if it says nothing. */
-export function tlsOf<P extends string>(
+export function readTls<P extends string>(
   peer: P,
   config: { [K in Certificates<P>]?: string | undefined } & { [K in `${P}_TLS_KEY`]?: Secret | undefined },
 ): Tls | undefined {

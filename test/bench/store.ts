@@ -5,7 +5,7 @@ import path from 'node:path';
 import { parseArgs } from 'node:util';
 import type { Core } from '../../core/context.ts';
 import { accountId, operationId, transactionId } from '../../core/ids.ts';
-import { type Learned, type Result, settleAll } from '../../core/settle.ts';
+import { type Result, settleAll, type ToSettle } from '../../core/settle.ts';
 import { type Beginning, type Begun, beginPayments } from '../../core/store/begin-payments.ts';
 import { insertCredentials, matchingAccounts, upsertMerchantAccount } from '../../core/store/merchant-accounts.ts';
 import { createDatabase, type Database } from '../../proto/runtime/database.ts';
@@ -108,7 +108,7 @@ async function round({ core, merchants, postmaster }: Range, way: Way, callers: 
     },
     ...way.options,
   });
-  const settlements = gather<Learned, Result>({
+  const settlements = gather<ToSettle, Result>({
     keyOf: ({ about }) => about.transactionId,
     write: (rows) => {
       counts.settles += 1;
@@ -119,8 +119,8 @@ async function round({ core, merchants, postmaster }: Range, way: Way, callers: 
   const pay = async (merchant: Merchant) => {
     const beginning = newBeginning(merchant);
     const begun = await beginnings.write(beginning);
-    const said = { trigger: 'approved', amount: 4590n, processorReference: beginning.transaction.id } as const;
-    const settled = await settlements.write({ about: beginning.operation, said, source: { caller: 'system' } });
+    const outcome = { trigger: 'approved', amount: 4590n, processorReference: beginning.transaction.id } as const;
+    const settled = await settlements.write({ about: beginning.operation, outcome, source: { caller: 'system' } });
     if (begun.is !== 'new' || typeof settled !== 'object' || settled.transaction.state !== 'captured')
       throw new Error(`a payment was not settled: ${begun.is}`);
     counts.payments += 1;

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { it } from 'mocha';
 import { type Change, decide } from '../../core/decide.ts';
 import type { Operation } from '../../core/operation.ts';
-import type { Said } from '../../core/outcome.ts';
+import type { LearnedOutcome } from '../../core/outcome.ts';
 import type { Transaction, Trigger } from '../../core/transaction.ts';
 import { Reason } from '../../proto/gen/payments/v1/reason_pb.js';
 import { NOW } from './rows.ts';
@@ -10,7 +10,7 @@ import { NOW } from './rows.ts';
 // Tables of the rules as lines, `state x trigger -> outcome`, and what the core decides in the words of such a line.
 
 /** What was learned; the tables name it by its trigger. */
-export const SAID: Readonly<Record<Trigger, Said>> = {
+export const SAID: Readonly<Record<Trigger, LearnedOutcome>> = {
   approved: { trigger: 'approved', amount: 100n },
   partly: { trigger: 'partly', amount: 70n },
   misfit: { trigger: 'misfit', amount: 150n },
@@ -55,7 +55,12 @@ export function pairs(lines: string): Map<string, string> {
 }
 
 /** Decides what follows for the last of these operations. */
-export function hear(transaction: Transaction, operations: readonly Operation[], said: Said, override = false): Change {
+export function hear(
+  transaction: Transaction,
+  operations: readonly Operation[],
+  said: LearnedOutcome,
+  override = false,
+): Change {
   const target = operations.at(-1);
   assert.ok(target);
   return decide(transaction, operations, target, said, NOW, { buyerTimeoutMs: 3_600_000, override });

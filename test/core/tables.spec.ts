@@ -172,16 +172,16 @@ describe('R15 what the processor does not know', () => {
   const MINUTE = 60_000;
   const DAY = 24 * 60 * MINUTE;
   const ages = [MINUTE, 14 * MINUTE, 15 * MINUTE, 179 * DAY, 181 * DAY];
-  for (const [kind, ...chases] of [
+  for (const [kind, ...reconciliations] of [
     ['authorize', 'cancel', 'cancel', 'cancel', 'cancel', 'alert'],
     ['capture', 'resend', 'resend', 'end', 'end', 'alert'],
     ['void', 'resend', 'resend', 'end', 'end', 'alert'],
     ['refund', 'resend', 'resend', 'end', 'end', 'alert'],
   ] as const)
-    it(`${kind}: ${chases.join(', ')}`, () =>
+    it(`${kind}: ${reconciliations.join(', ')}`, () =>
       assert.deepEqual(
         ages.map((age) => afterNotFound(operation(kind, 'unknown'), new Date(NOW.getTime() + age))),
-        chases,
+        reconciliations,
       ));
 
   it('is remembered from its last change, not from its beginning', () => {

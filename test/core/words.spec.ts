@@ -3,7 +3,7 @@ import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import { timestampFromDate } from '@bufbuild/protobuf/wkt';
 import { describe, it } from 'mocha';
 import type { OperationKind } from '../../core/operation.ts';
-import { notDone, readOutcome, type Said } from '../../core/outcome.ts';
+import { type LearnedOutcome, notDone, readOutcome } from '../../core/outcome.ts';
 import { legalReason } from '../../core/reason.ts';
 import { type Outcome, OutcomeSchema } from '../../proto/gen/payments/v1/outcome_pb.js';
 import { Reason } from '../../proto/gen/payments/v1/reason_pb.js';
@@ -15,7 +15,7 @@ const MONEY = ['authorize', 'capture', 'void', 'refund'] as const;
 type Words = NonNullable<Exclude<MessageInitShape<typeof OutcomeSchema>, Outcome>['kind']>;
 
 /** Reads what was said of an operation of 100 EUR. */
-function read(kind: OperationKind, said: Words, number?: string): Said {
+function read(kind: OperationKind, said: Words, number?: string): LearnedOutcome {
   return readOutcome(payment('authorizing'), operation(kind, 'running'), create(OutcomeSchema, { kind: said }), number);
 }
 

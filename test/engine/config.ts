@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { flag, host, milliseconds, port, text, token } from '../../proto/runtime/config.ts';
-import { demandSafety } from '../../proto/runtime/safe-config.ts';
+import { ensureSafety } from '../../proto/runtime/safe-config.ts';
 import { tlsEntries } from '../../proto/runtime/tls.ts';
 
 /** What the simulated engine takes from the environment. */
@@ -19,7 +19,7 @@ export const engineConfig = z
     ALLOW_PLAINTEXT: flag(false),
     LOG_LEVEL: text().default('info'),
   })
-  .superRefine(demandSafety)
+  .superRefine(ensureSafety)
   .refine((config) => !config.CORE_URL || config.CORE_TOKEN, {
     path: ['CORE_TOKEN'],
     message: 'is needed with CORE_URL',

@@ -24,7 +24,7 @@ export type Kind = NonNullable<Outcome['kind']['case']>;
 /** What Cancel answers: it is ended, or an outcome. */
 export type End = 'tombstone' | 'ended' | Outcome;
 /** All that an engine may say of an operation. */
-export type Said = End | 'not found';
+export type LearnedOutcome = End | 'not found';
 
 export interface KitOptions extends Omit<PaymentOptions, 'number' | 'mode' | 'details'> {
   readonly card?: CardName;
@@ -44,7 +44,7 @@ export interface Kit {
   refund(payment: AuthorizeRequest, amount?: bigint): RefundRequest;
   /** Sends an order, by default with the deadline of an answer to Wix. Throws what came instead of an outcome. */
   send(order: Order, options?: CallOptions): Promise<Outcome>;
-  ask(order: Order): Promise<Said>;
+  ask(order: Order): Promise<LearnedOutcome>;
   cancel(order: Order): Promise<End>;
   reverse(order: Order): Promise<Outcome>;
   /** Sends it and demands approval exactly as asked. */
@@ -56,7 +56,7 @@ export interface Kit {
   /** Sends one order many times at once and demands one outcome. */
   sendAtOnce(order: Order): Promise<Outcome>;
   /** Waits until it is decided, as an outcome that comes late is learnt. */
-  decided(order: Order): Promise<Said>;
+  decided(order: Order): Promise<LearnedOutcome>;
 }
 
 const AT_ONCE = 8;
@@ -121,12 +121,12 @@ export async function createKit(transport: Transport, means: Means): Promise<Kit
     },
     async approve(order) {
       const outcome = await kit.send(order);
-      demandApprovedAsAsked(order, outcome);
+      ensureApprovedAsAsked(order, outcome);
       return outcome;
     },
     async refuse(order) {
       const outcome = await kit.send(order);
-      demandRefused(order, outcome);
+      ensureRefused(order, outcome);
       return outcome;
     },
     async paid(options) {
@@ -136,7 +136,7 @@ export async function createKit(transport: Transport, means: Means): Promise<Kit
     },
     async sendAtOnce(order) {
       const outcomes = await Promise.all(Array.from({ length: AT_ONCE }, () => kit.send(order)));
-      for (const outcome of outcomes) demandSame(outcome, outcomes[0]!);
+      for (const outcome of outcomes) ensureSame(outcome, outcomes[0]!);
       return outcomes[0]!;
     },
     decided: (order) =>
@@ -187,7 +187,7 @@ function defined<T extends object>(value: T) {
 }
 
 /** An outcome in a few words. */
-export function say(said: Said): string {
+export function say(said: LearnedOutcome): string {
   if (typeof said === 'string') return said;
   const { kind } = said;
   if (kind.case === 'declined') return `declined ${Reason[kind.value.reason] ?? kind.value.reason}`;
@@ -196,24 +196,24 @@ export function say(said: Said): string {
   return ['approved', amount, currency, processorReference && `as ${processorReference}`].filter(Boolean).join(' ');
 }
 
-export function isOpen(said: Said): boolean {
+export function isOpen(said: LearnedOutcome): boolean {
   return isA(said, 'pending', 'buyerAction', 'unknown');
 }
 
-type Word = Kind | Extract<Said, string>;
+type Word = Kind | Extract<LearnedOutcome, string>;
 
-export function isA(said: Said, ...words: readonly Word[]): boolean {
+export function isA(said: LearnedOutcome, ...words: readonly Word[]): boolean {
   const word = typeof said === 'string' ? said : said.kind.case;
   return word !== undefined && words.includes(word);
 }
 
-export function demand(said: Said, ...words: readonly Word[]): void {
+export function ensure(said: LearnedOutcome, ...words: readonly Word[]): void {
   assert.ok(isA(said, ...words), `it said ${say(said)} where ${words.join(' or ')} is due`);
 }
 
 /** Neither an approval nor something that may still become one. */
-export function demandRefused(order: Order, outcome: Outcome): void {
-  demand(outcome, 'declined', 'failed');
+export function ensureRefused(order: Order, outcome: Outcome): void {
+  ensure(outcome, 'declined', 'failed');
   if (outcome.kind.case !== 'declined') return;
   const { reason } = outcome.kind.value;
   assert.equal(
@@ -223,8 +223,8 @@ export function demandRefused(order: Order, outcome: Outcome): void {
   );
 }
 
-function demandApprovedAsAsked(order: Order, outcome: Outcome): void {
-  demand(outcome, 'approved');
+function ensureApprovedAsAsked(order: Order, outcome: Outcome): void {
+  ensure(outcome, 'approved');
   if (outcome.kind.case !== 'approved') return;
   const { amount: asked, currency } = order.instruction!;
   const said = outcome.kind.value;
@@ -234,11 +234,11 @@ function demandApprovedAsAsked(order: Order, outcome: Outcome): void {
 }
 
 /** The same outcome, as far as money goes: what may be added later (an acquirer's reference, a time) does not count. */
-export function demandSame(one: Said, other: Said): void {
+export function ensureSame(one: LearnedOutcome, other: LearnedOutcome): void {
   assert.equal(essence(one), essence(other), `it said ${say(other)} once and ${say(one)} another time`);
 }
 
-function essence(said: Said): string {
+function essence(said: LearnedOutcome): string {
   if (typeof said === 'string') return said;
   const { kind } = said;
   if (kind.case === 'declined') return `declined ${kind.value.reason} ${kind.value.errorCode}`;
@@ -248,7 +248,7 @@ function essence(said: Said): string {
 }
 
 /** Every text of an outcome, by the path of its field. */
-export function textsOf(said: Said): [path: string, text: string][] {
+export function textsOf(said: LearnedOutcome): [path: string, text: string][] {
   return typeof said === 'string' ? [] : textsIn(toJson(OutcomeSchema, said), '');
 }
 

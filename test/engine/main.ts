@@ -9,7 +9,7 @@ import { runMain, type Service } from '../../proto/runtime/lifecycle.ts';
 import { createLog } from '../../proto/runtime/log.ts';
 import { sleep } from '../../proto/runtime/loop.ts';
 import { logCalls } from '../../proto/runtime/rpc.ts';
-import { tlsOf } from '../../proto/runtime/tls.ts';
+import { readTls } from '../../proto/runtime/tls.ts';
 import { engineConfig } from './config.ts';
 import { createEngine } from './engine.ts';
 
@@ -49,7 +49,7 @@ function createEngineService(env: Env): Service {
     config.CORE_URL && config.CORE_TOKEN
       ? createGrpcTransport({
           url: config.CORE_URL,
-          tls: tlsOf('CORE', config),
+          tls: readTls('CORE', config),
           interceptors: [withToken(config.CORE_TOKEN)],
           defaultTimeoutMs: 10_000,
         })
@@ -66,7 +66,7 @@ function createEngineService(env: Env): Service {
     host: config.ENGINE_HOST,
     port: config.ENGINE_PORT,
     routes: engine.routes,
-    tls: tlsOf('ENGINE', config),
+    tls: readTls('ENGINE', config),
     interceptors: [logCalls(log), requireToken(callers, allowed, log), late(config.ENGINE_ANSWER_MS)],
     log,
   });

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { demand, demandSame, isA, type Kit, type Order, say } from './contract-kit.ts';
+import { ensure, ensureSame, isA, type Kit, type Order, say } from './contract-kit.ts';
 import type { EnginePromise, Group } from './contract-suite.ts';
 
 // How an engine ends what is not approved yet (Cancel) and undoes what is (Reverse): two calls, never mixed.
@@ -10,11 +10,11 @@ function tombstone(kind: string, prepare: (kit: Kit) => Promise<Order>): EngineP
     title: `R15 leaves a tombstone for ${kind} that was never seen: a late send fails, for ever`,
     hold: async (kit) => {
       const order = await prepare(kit);
-      demand(await kit.cancel(order), 'tombstone');
-      demand(await kit.ask(order), 'failed');
-      demand(await kit.send(order), 'failed');
-      demand(await kit.sendAtOnce(order), 'failed');
-      demand(await kit.cancel(order), 'tombstone', 'ended');
+      ensure(await kit.cancel(order), 'tombstone');
+      ensure(await kit.ask(order), 'failed');
+      ensure(await kit.send(order), 'failed');
+      ensure(await kit.sendAtOnce(order), 'failed');
+      ensure(await kit.cancel(order), 'tombstone', 'ended');
     },
   };
 }
@@ -31,7 +31,7 @@ function race(kind: string, prepare: (kit: Kit) => Promise<Order>): EnginePromis
         const [end, sent] = await Promise.all([early ?? kit.cancel(order), sending]);
         const due = typeof end === 'string' ? 'failed' : 'approved';
         assert.ok(isA(sent, due), `Cancel said ${say(end)}, and the order ${say(sent)}`);
-        for (const said of [await kit.ask(order), await kit.send(order)]) demand(said, due);
+        for (const said of [await kit.ask(order), await kit.send(order)]) ensure(said, due);
       }
     },
   };
@@ -51,7 +51,7 @@ export const CANCELLING: Group = {
       hold: async (kit) => {
         const [capturable, voidable, refundable] = [await held(kit), await held(kit), await kit.paid()];
         for (const order of [kit.capture(capturable), kit.void(voidable), kit.refund(refundable)])
-          demand(await kit.cancel(order), 'tombstone', 'ended');
+          ensure(await kit.cancel(order), 'tombstone', 'ended');
         for (const order of [kit.capture(capturable), kit.void(voidable), kit.refund(refundable)])
           await kit.approve(order);
       },
@@ -61,14 +61,14 @@ export const CANCELLING: Group = {
       needs: ['pendingThenApproved'],
       hold: async (kit) => {
         const [order, other] = [kit.order({ card: 'pendingThenApproved' }), kit.order({ card: 'pendingThenApproved' })];
-        for (const each of [order, other]) demand(await kit.send(each), 'pending');
+        for (const each of [order, other]) ensure(await kit.send(each), 'pending');
         const end = await kit.cancel(order);
         // An engine that cannot promise the end yet says pending, and is asked again.
-        demand(end, 'ended', 'tombstone', 'pending');
-        demand(await kit.decided(other), 'approved');
+        ensure(end, 'ended', 'tombstone', 'pending');
+        ensure(await kit.decided(other), 'approved');
         if (typeof end !== 'string') return;
-        demand(await kit.ask(order), 'failed', 'declined', 'expired');
-        demand(await kit.cancel(order), 'ended', 'tombstone', 'failed', 'declined', 'expired');
+        ensure(await kit.ask(order), 'failed', 'declined', 'expired');
+        ensure(await kit.cancel(order), 'ended', 'tombstone', 'failed', 'declined', 'expired');
         await kit.refuse(kit.refund(order));
       },
     },
@@ -77,8 +77,8 @@ export const CANCELLING: Group = {
       needs: ['buyerAction'],
       hold: async (kit) => {
         const order = kit.order({ card: 'buyerAction' });
-        demand(await kit.send(order), 'buyerAction');
-        demand(await kit.cancel(order), 'ended', 'tombstone', 'pending');
+        ensure(await kit.send(order), 'buyerAction');
+        ensure(await kit.cancel(order), 'ended', 'tombstone', 'pending');
       },
     },
     {
@@ -87,8 +87,8 @@ export const CANCELLING: Group = {
         const [payment, sale] = [await held(kit), await kit.paid()];
         for (const order of [payment, sale]) {
           const said = await kit.cancel(order);
-          demand(said, 'approved');
-          demandSame(said, await kit.send(order));
+          ensure(said, 'approved');
+          ensureSame(said, await kit.send(order));
         }
         await kit.approve(kit.capture(payment));
         for (const order of [payment, sale]) await kit.approve(kit.refund(order));
@@ -100,8 +100,8 @@ export const CANCELLING: Group = {
         const [captured, voided, refunded] = [await held(kit), await held(kit), await kit.paid()];
         for (const order of [kit.capture(captured), kit.void(voided), kit.refund(refunded)]) {
           await kit.approve(order);
-          demand(await kit.cancel(order), 'approved');
-          demand(await kit.ask(order), 'approved');
+          ensure(await kit.cancel(order), 'approved');
+          ensure(await kit.ask(order), 'approved');
         }
         await kit.approve(kit.refund(captured));
         await kit.refuse(kit.capture(voided));
@@ -115,8 +115,8 @@ export const CANCELLING: Group = {
         const order = kit.order({ card: 'declined' });
         const declined = await kit.send(order);
         const said = await kit.cancel(order);
-        demand(said, 'declined');
-        demandSame(said, declined);
+        ensure(said, 'declined');
+        ensureSame(said, declined);
       },
     },
     race('an authorize', async (kit) => kit.order()),
@@ -153,7 +153,7 @@ export const REVERSING: Group = {
       hold: async (kit) => {
         const payment = await kit.paid({ amount: 1_000n });
         await kit.approve(kit.refund(payment, 400n));
-        demand(await kit.reverse(payment), 'approved');
+        ensure(await kit.reverse(payment), 'approved');
         await kit.refuse(kit.refund(payment, 1n));
       },
     },
@@ -164,8 +164,8 @@ export const REVERSING: Group = {
         const approved = await kit.send(payment);
         await kit.reverse(payment);
         for (const said of [await kit.send(payment), await kit.ask(payment)]) {
-          demand(said, 'approved');
-          demandSame(said, approved);
+          ensure(said, 'approved');
+          ensureSame(said, approved);
         }
       },
     },
@@ -186,6 +186,6 @@ export const REVERSING: Group = {
 
 async function reversedOnce(kit: Kit, payment: Order): Promise<void> {
   const first = await kit.reverse(payment);
-  demand(first, 'approved');
-  for (const said of await Promise.all([1, 2, 3].map(() => kit.reverse(payment)))) demandSame(said, first);
+  ensure(first, 'approved');
+  for (const said of await Promise.all([1, 2, 3].map(() => kit.reverse(payment)))) ensureSame(said, first);
 }

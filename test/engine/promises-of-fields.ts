@@ -2,14 +2,14 @@ import assert from 'node:assert/strict';
 import type { Timestamp } from '@bufbuild/protobuf/wkt';
 import { timestampMs } from '@bufbuild/protobuf/wkt';
 import type { Approved, Outcome } from '../../proto/gen/payments/v1/outcome_pb.js';
-import { type Kit, type Said, textsOf } from './contract-kit.ts';
+import { type Kit, type LearnedOutcome, textsOf } from './contract-kit.ts';
 import type { Group } from './contract-suite.ts';
 
 // What an outcome says besides the money: fields that the ledger, the events and Wix can hold as they are.
 
 /** An outcome of each kind that the cards of this engine can bring about. */
 async function answers(kit: Kit): Promise<Outcome[]> {
-  const said: Said[] = [];
+  const said: LearnedOutcome[] = [];
   for (const card of ['approved', 'declined', 'pendingThenApproved', 'buyerAction'] as const) {
     if (!kit.means.cards[card]) continue;
     const order = kit.order({ card });
@@ -31,7 +31,7 @@ const LIMITS: Readonly<Record<string, number>> = {
 
 const DAY_MS = 24 * 3_600_000;
 
-function demandTime(time: Timestamp | undefined, field: string, from: number, to: number): void {
+function ensureTime(time: Timestamp | undefined, field: string, from: number, to: number): void {
   if (!time) return;
   const ms = timestampMs(time) - Date.now();
   assert.ok(
@@ -65,9 +65,9 @@ export const FIELDS: Group = {
       hold: async (kit) => {
         for (const { kind } of await answers(kit)) {
           if (kind.case === 'approved' || kind.case === 'declined')
-            demandTime(kind.value.processedAt, 'processed_at', -DAY_MS, DAY_MS);
+            ensureTime(kind.value.processedAt, 'processed_at', -DAY_MS, DAY_MS);
           if (kind.case === 'pending' || kind.case === 'buyerAction')
-            demandTime(kind.value.expiresAt, 'expires_at', -60_000, 400 * DAY_MS);
+            ensureTime(kind.value.expiresAt, 'expires_at', -60_000, 400 * DAY_MS);
         }
       },
     },
@@ -78,26 +78,26 @@ export const FIELDS: Group = {
         for (const setUp of [true, false]) {
           const order = kit.order({ setUp });
           for (const said of [await kit.approve(order), await kit.ask(order)])
-            if (typeof said !== 'string' && said.kind.case === 'approved') demandOnFile(said.kind.value, setUp);
+            if (typeof said !== 'string' && said.kind.case === 'approved') ensureOnFile(said.kind.value, setUp);
         }
       },
     },
   ],
 };
 
-function demandOnFile({ credentialsOnFile: onFile, threeDSecureResult }: Approved, setUp: boolean): void {
+function ensureOnFile({ credentialsOnFile: onFile, threeDSecureResult }: Approved, setUp: boolean): void {
   if (!onFile) return;
   assert.ok(setUp, 'credentials_on_file were not asked for');
-  const demandLength = (text: string, field: string, min: number, max: number) =>
+  const ensureLength = (text: string, field: string, min: number, max: number) =>
     assert.ok(text.length >= min && text.length <= max, `${field} has ${text.length} characters, not ${min}..${max}`);
-  demandLength(onFile.paymentMethod, 'payment_method', 0, 100);
+  ensureLength(onFile.paymentMethod, 'payment_method', 0, 100);
   assert.ok(onFile.info.case, 'credentials_on_file have neither a card_reference nor a payment_method_reference');
   if (onFile.info.case === 'paymentMethodReference') {
-    demandLength(onFile.info.value.token, 'token', 1, 1000);
+    ensureLength(onFile.info.value.token, 'token', 1, 1000);
     return;
   }
   const { networkTransactionId, dsTransactionId, transactionLinkId } = onFile.info.value;
-  demandLength(networkTransactionId, 'network_transaction_id', 1, 1000);
-  demandLength(dsTransactionId, 'ds_transaction_id', threeDSecureResult === '' ? 0 : 1, 1000);
-  demandLength(transactionLinkId, 'transaction_link_id', 0, 22);
+  ensureLength(networkTransactionId, 'network_transaction_id', 1, 1000);
+  ensureLength(dsTransactionId, 'ds_transaction_id', threeDSecureResult === '' ? 0 : 1, 1000);
+  ensureLength(transactionLinkId, 'transaction_link_id', 0, 22);
 }

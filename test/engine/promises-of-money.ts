@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { demand, demandSame } from './contract-kit.ts';
+import { ensure, ensureSame } from './contract-kit.ts';
 import type { Group } from './contract-suite.ts';
 
 // What an engine does with money that it holds or has taken.
@@ -15,7 +15,7 @@ export const AMOUNTS: Group = {
       hold: async (kit) => {
         const order = kit.order({ amount: BEYOND_DOUBLES });
         const said = await kit.send(order);
-        if (said.kind.case !== 'approved') return demand(said, 'declined');
+        if (said.kind.case !== 'approved') return ensure(said, 'declined');
         await kit.approve(order);
         await kit.refuse(kit.refund(order, BEYOND_DOUBLES + 1n));
         await kit.approve(kit.refund(order, BEYOND_DOUBLES));
@@ -27,7 +27,7 @@ export const AMOUNTS: Group = {
         for (const currency of kit.means.otherCurrencies) {
           const order = kit.order({ currency, amount: 1_234n });
           const said = await kit.send(order);
-          if (said.kind.case !== 'approved') demand(said, 'declined');
+          if (said.kind.case !== 'approved') ensure(said, 'declined');
           else {
             await kit.approve(order);
             await kit.approve(kit.refund(order, 1_234n));
@@ -77,7 +77,7 @@ export const FOLLOW_UPS: Group = {
       hold: async (kit) => {
         const payment = await kit.paid({ authorizeOnly: true, amount: 4_590n });
         const capture = kit.capture(payment, 4_000n);
-        demandSame(await kit.approve(capture), await kit.send(capture));
+        ensureSame(await kit.approve(capture), await kit.send(capture));
         await kit.refuse(kit.capture(payment, 590n));
         await kit.refuse(kit.void(payment));
         await kit.refuse(kit.refund(payment, 4_001n));
@@ -108,7 +108,7 @@ export const FOLLOW_UPS: Group = {
       hold: async (kit) => {
         const payment = await kit.paid({ amount: 1_000n });
         const first = kit.refund(payment, 600n);
-        demandSame(await kit.approve(first), await kit.send(first));
+        ensureSame(await kit.approve(first), await kit.send(first));
         await kit.refuse(kit.refund(payment, 401n));
         await kit.approve(kit.refund(payment, 400n));
         await kit.refuse(kit.refund(payment, 1n));
@@ -139,7 +139,7 @@ export const FOLLOW_UPS: Group = {
       hold: async (kit) => {
         const unknown = kit.order();
         for (const order of [kit.capture(unknown), kit.void(unknown), kit.refund(unknown)]) await kit.refuse(order);
-        demand(await kit.ask(unknown), 'not found');
+        ensure(await kit.ask(unknown), 'not found');
       },
     },
     {
@@ -149,7 +149,7 @@ export const FOLLOW_UPS: Group = {
       hold: async (kit) => {
         const payment = await kit.paid({ card: 'captureDeclined', authorizeOnly: true });
         const capture = kit.capture(payment);
-        demandSame(await kit.refuse(capture), await kit.send(capture));
+        ensureSame(await kit.refuse(capture), await kit.send(capture));
         await kit.refuse(kit.capture(payment));
         await kit.approve(kit.void(payment));
       },
@@ -160,8 +160,8 @@ export const FOLLOW_UPS: Group = {
       hold: async (kit) => {
         const payment = await kit.paid({ card: 'refundDeclined' });
         const refund = kit.refund(payment);
-        demandSame(await kit.refuse(refund), await kit.send(refund));
-        demand(await kit.ask(refund), 'declined', 'failed');
+        ensureSame(await kit.refuse(refund), await kit.send(refund));
+        ensure(await kit.ask(refund), 'declined', 'failed');
       },
     },
   ],

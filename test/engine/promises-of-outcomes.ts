@@ -3,7 +3,17 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { Code, createClient } from '@connectrpc/connect';
 import { ProcessorService } from '../../proto/gen/processor/v1/processor_pb.js';
 import { quotes } from '../../proto/runtime/redact.ts';
-import { demand, demandSame, hasCode, isA, isOpen, type Said, say, textsOf, verifyRequest } from './contract-kit.ts';
+import {
+  ensure,
+  ensureSame,
+  hasCode,
+  isA,
+  isOpen,
+  type LearnedOutcome,
+  say,
+  textsOf,
+  verifyRequest,
+} from './contract-kit.ts';
 import type { EnginePromise, Group } from './contract-suite.ts';
 import { requestIdOf } from './orders.ts';
 
@@ -44,7 +54,7 @@ export const ACCOUNTS: Group = {
         const stranger = createClient(ProcessorService, withoutToken!);
         const refused = hasCode(Code.Unauthenticated, Code.PermissionDenied);
         await assert.rejects(stranger.authorize(order, { timeoutMs: kit.means.deadlineMs }), refused);
-        demand(await kit.ask(order), 'not found');
+        ensure(await kit.ask(order), 'not found');
       },
     },
   ],
@@ -75,9 +85,9 @@ export const OUTCOMES: Group = {
       needs: ['declined'],
       hold: async (kit) => {
         const order = kit.order({ card: 'declined' });
-        demand(await kit.refuse(order), 'declined');
+        ensure(await kit.refuse(order), 'declined');
         await kit.refuse(kit.refund(order));
-        demand(await kit.ask(order), 'declined');
+        ensure(await kit.ask(order), 'declined');
       },
     },
     {
@@ -98,10 +108,10 @@ export const OUTCOMES: Group = {
       needs: ['pendingThenApproved'],
       hold: async (kit) => {
         const order = kit.order({ card: 'pendingThenApproved' });
-        demand(await kit.send(order), 'pending');
+        ensure(await kit.send(order), 'pending');
         const decided = await kit.decided(order);
-        demand(decided, 'approved');
-        demandSame(await kit.send(order), decided);
+        ensure(decided, 'approved');
+        ensureSame(await kit.send(order), decided);
         await kit.approve(kit.refund(order));
       },
     },
@@ -110,10 +120,10 @@ export const OUTCOMES: Group = {
       needs: ['pendingThenDeclined'],
       hold: async (kit) => {
         const order = kit.order({ card: 'pendingThenDeclined' });
-        demand(await kit.send(order), 'pending');
+        ensure(await kit.send(order), 'pending');
         const decided = await kit.decided(order);
-        demand(decided, 'declined');
-        demandSame(await kit.send(order), decided);
+        ensure(decided, 'declined');
+        ensureSame(await kit.send(order), decided);
         await kit.refuse(kit.refund(order));
       },
     },
@@ -138,8 +148,8 @@ export const OUTCOMES: Group = {
   ],
 };
 
-function pageOf(said: Said): string {
-  demand(said, 'buyerAction');
+function pageOf(said: LearnedOutcome): string {
+  ensure(said, 'buyerAction');
   return typeof said !== 'string' && said.kind.case === 'buyerAction' ? said.kind.value.url : '';
 }
 
@@ -148,7 +158,7 @@ export const REQUEST_IDS: Group = {
   promises: [
     {
       title: 'R15 is not found before it was sent',
-      hold: async (kit) => demand(await kit.ask(kit.order()), 'not found'),
+      hold: async (kit) => ensure(await kit.ask(kit.order()), 'not found'),
     },
     {
       title: 'gives one outcome, however often it is sent, and asking tells the same',
@@ -157,8 +167,8 @@ export const REQUEST_IDS: Group = {
           if (!kit.means.cards[card]) continue;
           const order = kit.order({ card });
           const first = await kit.send(order);
-          demandSame(await kit.send(order), first);
-          demandSame(await kit.ask(order), first);
+          ensureSame(await kit.send(order), first);
+          ensureSame(await kit.ask(order), first);
         }
       },
     },
@@ -166,7 +176,7 @@ export const REQUEST_IDS: Group = {
       title: 'gives one outcome and takes the money once when it is sent many times at once',
       hold: async (kit) => {
         const sale = kit.order({ amount: 1_000n });
-        demand(await kit.sendAtOnce(sale), 'approved');
+        ensure(await kit.sendAtOnce(sale), 'approved');
         await kit.approve(kit.refund(sale, 1_000n));
         await kit.refuse(kit.refund(sale, 1n));
       },
@@ -176,7 +186,7 @@ export const REQUEST_IDS: Group = {
       hold: async (kit) => {
         const payment = await kit.paid({ authorizeOnly: true, amount: 1_000n });
         const capture = kit.capture(payment, 400n);
-        demandSame(await kit.sendAtOnce(capture), await kit.approve(capture));
+        ensureSame(await kit.sendAtOnce(capture), await kit.approve(capture));
         await kit.refuse(kit.refund(payment, 401n));
         await kit.approve(kit.refund(payment, 400n));
       },
@@ -186,7 +196,7 @@ export const REQUEST_IDS: Group = {
       hold: async (kit) => {
         const payment = await kit.paid({ amount: 1_000n });
         const refund = kit.refund(payment, 400n);
-        demandSame(await kit.sendAtOnce(refund), await kit.approve(refund));
+        ensureSame(await kit.sendAtOnce(refund), await kit.approve(refund));
         await kit.approve(kit.refund(payment, 600n));
         await kit.refuse(kit.refund(payment, 1n));
       },
@@ -195,8 +205,8 @@ export const REQUEST_IDS: Group = {
       title: 'releases once, and says the same each time',
       hold: async (kit) => {
         const release = kit.void(await kit.paid({ authorizeOnly: true }));
-        demandSame(await kit.sendAtOnce(release), await kit.approve(release));
-        demandSame(await kit.ask(release), await kit.approve(release));
+        ensureSame(await kit.sendAtOnce(release), await kit.approve(release));
+        ensureSame(await kit.ask(release), await kit.approve(release));
       },
     },
     {
@@ -204,7 +214,7 @@ export const REQUEST_IDS: Group = {
       hold: async (kit) => {
         const order = kit.order({ amount: 100n });
         const first = await kit.approve(order);
-        demandSame(await kit.send(kit.order({ requestId: requestIdOf(order), amount: 999n })), first);
+        ensureSame(await kit.send(kit.order({ requestId: requestIdOf(order), amount: 999n })), first);
         await kit.refuse(kit.refund(order, 101n));
       },
     },
@@ -237,8 +247,8 @@ const hangUps: EnginePromise = {
       await answer;
       const said = await kit.send(order);
       // An engine may give up an order whose caller has gone, if it then says so for ever.
-      demand(said, 'approved', 'failed');
-      demandSame(await kit.ask(order), said);
+      ensure(said, 'approved', 'failed');
+      ensureSame(await kit.ask(order), said);
       if (isA(said, 'approved')) await kit.approve(kit.refund(order, 1_000n));
       await kit.refuse(kit.refund(order, 1n));
     }
@@ -255,8 +265,8 @@ export const LOST_ANSWERS: Group = {
       hold: async (kit) => {
         const order = kit.order({ card: 'answerLost' });
         const said = await kit.send(order, { timeoutMs: kit.means.silenceMs }).catch(() => undefined);
-        if (said && !isOpen(said)) demand(said, 'approved');
-        demand(await kit.decided(order), 'approved');
+        if (said && !isOpen(said)) ensure(said, 'approved');
+        ensure(await kit.decided(order), 'approved');
         await kit.approve(kit.refund(order));
       },
     },
@@ -267,8 +277,8 @@ export const LOST_ANSWERS: Group = {
         const order = kit.order({ card: 'callLost' });
         const said = await kit.send(order, { timeoutMs: kit.means.silenceMs }).catch(() => undefined);
         assert.ok(said === undefined || isOpen(said), `it said ${said && say(said)} where no answer is due`);
-        demand(await kit.cancel(order), 'tombstone', 'ended');
-        demand(await kit.send(order), 'failed');
+        ensure(await kit.cancel(order), 'tombstone', 'ended');
+        ensure(await kit.send(order), 'failed');
         await kit.refuse(kit.refund(order));
       },
     },

@@ -92,7 +92,7 @@ export async function fuzz(options: {
       }
       if (failures.length > 100) break;
     }
-    await target.demandHealth();
+    await target.ensureHealth();
   } catch (error) {
     failures.push(`not well in the end: ${(error as Error).message}`);
   } finally {

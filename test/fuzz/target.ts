@@ -34,7 +34,7 @@ export interface Target {
   /** Of the connector's memory, in MiB; undefined where the system does not say. */
   rss(): number | undefined;
   /** Fails if the connector is not ready, or a plain payment is not approved. */
-  demandHealth(): Promise<void>;
+  ensureHealth(): Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -102,7 +102,7 @@ export async function openTarget(databaseUrl: string): Promise<Target> {
       const [, kib] = /^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${connector.pid}/status`, 'utf8')) ?? [];
       return Math.round(Number(kib) / 1024);
     },
-    demandHealth: async () => {
+    ensureHealth: async () => {
       const ready = `http://${host}:${ports.core}/health/ready`;
       await eventually(async () => assert.equal((await fetch(ready)).status, 200), { timeoutMs: 30_000 });
       await eventually(async () => pay(await connect()), { timeoutMs: 30_000, every: 500 });

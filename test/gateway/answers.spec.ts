@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
 import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import {
+  HttpError,
   renderConnection,
   renderCreation,
   renderOperation,
   renderRefund,
   renderRefusal,
-  Unanswered,
 } from '../../gateway/wix-answer.ts';
 import {
   CaptureTransactionResponseSchema,
@@ -21,7 +21,7 @@ type Init = MessageInitShape<typeof TransactionSchema>;
 
 const answer = (transaction: Init, refusal?: { reason: Reason; errorCode?: string; message?: string }) =>
   renderCreation(create(CreateTransactionResponseSchema, { transaction, ...(refusal && { refusal }) }));
-const unanswered = (code: number) => (error: unknown) => error instanceof Unanswered && error.status === code;
+const unanswered = (code: number) => (error: unknown) => error instanceof HttpError && error.status === code;
 
 describe('what Wix hears of a create', () => {
   const onFile = {

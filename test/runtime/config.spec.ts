@@ -4,9 +4,9 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { inspect } from 'node:util';
 import { z } from 'zod';
+import { callerList } from '../../proto/runtime/callers.ts';
 import {
   ConfigError,
-  callers,
   DEVELOPMENT_MARK,
   databaseUrl,
   type Env,
@@ -107,7 +107,7 @@ describe('the configuration', () => {
       PASSWORD: secret(32),
       MODE: z.enum(['live', 'sandbox']),
       KEYS: keyRing(),
-      TOKENS: callers(),
+      TOKENS: callerList(),
       KEYS_FROM_NOWHERE: keyRing(),
     });
     const wrong = 'hunter2';
@@ -155,7 +155,7 @@ describe('the configuration', () => {
   });
 
   it('R33 refuses one caller with two roles, and one secret for two callers', () => {
-    const schema = z.object({ TOKENS: callers() });
+    const schema = z.object({ TOKENS: callerList() });
     const [one, two] = ['1', '2'].map((digit) => digit.repeat(32));
     assert.deepEqual(problemsOf(schema, { TOKENS: `ada:reader:${one},ada:operator:${two}` }), [
       'TOKENS has one name with two roles',
@@ -167,7 +167,7 @@ describe('the configuration', () => {
   });
 
   it('R33 refuses a token that no header carries', () => {
-    const schema = z.object({ ONE: token().optional(), ALL: callers().optional() });
+    const schema = z.object({ ONE: token().optional(), ALL: callerList().optional() });
     for (const wrong of ['t'.repeat(31), `${'t'.repeat(32)} t`, `${'t'.repeat(32)}é`, `${'t'.repeat(32)}\nt`]) {
       assert.equal(problemsOf(schema, { ONE: wrong }).length, 1, wrong);
       assert.equal(problemsOf(schema, { ALL: `a:reader:${wrong}` }).length, 1, wrong);
@@ -189,7 +189,7 @@ describe('the configuration', () => {
 
   it('R34 prints no secret, whichever way it is printed', () => {
     const env = { PASSWORD: 'hunter2', KEYS: KEY, TOKENS: `a:reader:${CALLER_SECRET}` };
-    const config = parseConfig(z.object({ PASSWORD: secret(), KEYS: keyRing(), TOKENS: callers() }), env);
+    const config = parseConfig(z.object({ PASSWORD: secret(), KEYS: keyRing(), TOKENS: callerList() }), env);
     const printed = `${inspect(config, { depth: 9, showHidden: true })} ${JSON.stringify(config)} ${config.PASSWORD}`;
     for (const value of ['hunter2', KEY, CALLER_SECRET]) assert(!printed.includes(value), printed);
     assert.equal(config.PASSWORD.reveal(), 'hunter2');
@@ -202,7 +202,7 @@ describe('the configuration', () => {
       PASSWORD: secret(),
       OTHER: secret().optional(),
       KEYS: keyRing(),
-      TOKENS: callers().optional(),
+      TOKENS: callerList().optional(),
       LAST: secret().default(new Secret('x')),
     });
     assert.deepEqual(secretNames(schema), ['PASSWORD', 'OTHER', 'KEYS', 'TOKENS', 'LAST']);
@@ -263,7 +263,7 @@ describe('the configuration', () => {
   });
 
   it('R34 refuses the secrets of development by value, as text, as key and from a file', () => {
-    const schema = z.object({ PASSWORD: secret(), KEYS: keyRing(), TOKENS: callers().optional(), NAME: text() });
+    const schema = z.object({ PASSWORD: secret(), KEYS: keyRing(), TOKENS: callerList().optional(), NAME: text() });
     const key = `dev:${Buffer.from(DEVELOPMENT_MARK.repeat(2)).toString('base64')}`;
     const refused = (env: Env) => {
       try {

@@ -12,7 +12,7 @@ import {
   onlyRow,
   type Queryable,
 } from '../../proto/runtime/database.ts';
-import { demandServer, migrate } from '../../proto/runtime/migrate.ts';
+import { ensureServer, migrate } from '../../proto/runtime/migrate.ts';
 import { freshDatabase } from '../support/database.ts';
 import { eventually } from '../support/eventually.ts';
 import { quietLog } from '../support/log.ts';
@@ -223,10 +223,10 @@ describe('the database', () => {
   });
 
   it('R10 refuses a server with synchronous_commit = off', async () => {
-    await demandServer(db);
+    await ensureServer(db);
     const name = new URL(url).pathname.slice(1);
     await db.query(`alter database ${name} set synchronous_commit = off`);
-    await assert.rejects(demandServer(open(url)), /synchronous_commit/);
+    await assert.rejects(ensureServer(open(url)), /synchronous_commit/);
     await db.query(`alter database ${name} reset synchronous_commit`);
   });
 

@@ -229,11 +229,11 @@ export function filesTold(): string[] {
   ];
 }
 
-export function answerTo(create: string): Said & { readonly pluginTransactionId?: string } {
+export function answerTo(create: string): LearnedOutcome & { readonly pluginTransactionId?: string } {
   return sample(`create-transaction.${create}.response.json`);
 }
 
-interface Said extends JsonObject {
+interface LearnedOutcome extends JsonObject {
   readonly redirectUrl?: string;
   readonly reasonCode?: number;
   readonly errorCode?: string;
@@ -247,7 +247,7 @@ interface Said extends JsonObject {
 }
 
 /** What the engine must say for Wix to hear this. */
-export function outcomeOf(said: Said): OutcomeInit {
+export function outcomeOf(said: LearnedOutcome): OutcomeInit {
   const { redirectUrl, reasonCode, errorCode = '', errorMessage: message = '', cardDetails } = said;
   if (redirectUrl) return { kind: { case: 'buyerAction', value: { url: redirectUrl } } };
   if (reasonCode === 5005 || reasonCode === 5009) return { kind: { case: 'pending', value: { reason: reasonCode } } };

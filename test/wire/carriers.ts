@@ -1,6 +1,6 @@
 import type { ConnectRouter, Interceptor, Transport } from '@connectrpc/connect';
 import { createConnectTransport } from '@connectrpc/connect-node';
-import type { Door } from '../../proto/runtime/callers.ts';
+import type { Authorizer } from '../../proto/runtime/callers.ts';
 import { createDirectTransport } from '../../proto/runtime/direct-transport.ts';
 import { createGrpcServer } from '../../proto/runtime/grpc-server.ts';
 import { createGrpcTransport } from '../../proto/runtime/grpc-transport.ts';
@@ -15,14 +15,14 @@ export interface Carrier {
   name: string;
   open(
     routes: Routes,
-    interceptors?: { client?: Interceptor[]; server?: Interceptor[]; door?: Door },
+    interceptors?: { client?: Interceptor[]; server?: Interceptor[]; authorizer?: Authorizer },
   ): Promise<{ transport: Transport; close(): Promise<void> }>;
 }
 
 const grpc: Carrier = {
   name: 'gRPC on grpc-js',
-  async open(routes, { client = [], server: interceptors = [], door } = {}) {
-    const server = createGrpcServer({ host: '127.0.0.1', port: 0, routes, interceptors, door, log: quietLog() });
+  async open(routes, { client = [], server: interceptors = [], authorizer } = {}) {
+    const server = createGrpcServer({ host: '127.0.0.1', port: 0, routes, interceptors, authorizer, log: quietLog() });
     const port = await server.start();
     const transport = createGrpcTransport({ url: `127.0.0.1:${port}`, interceptors: client, defaultTimeoutMs: 10_000 });
     const close = async () => {
@@ -35,13 +35,13 @@ const grpc: Carrier = {
 
 const http: Carrier = {
   name: 'Connect over HTTP',
-  async open(routes, { client = [], server: interceptors = [], door } = {}) {
+  async open(routes, { client = [], server: interceptors = [], authorizer } = {}) {
     const server = createAdminServer({
       host: '127.0.0.1',
       port: 0,
       health: async () => ({ ready: true }),
       log: quietLog(),
-      fallback: createRpcHandler({ routes, interceptors, door }),
+      fallback: createRpcHandler({ routes, interceptors, authorizer }),
     });
     const port = await server.start();
     const transport = createConnectTransport({

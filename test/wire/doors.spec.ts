@@ -6,8 +6,8 @@ import { PaymentsService } from '../../proto/gen/payments/v1/payments_service_pb
 import {
   actAs,
   callerKey,
+  createAuthorizer,
   createCallers,
-  createDoor,
   type Role,
   requireToken,
   withToken,
@@ -35,7 +35,7 @@ const whoCalls: Routes = (router) =>
   });
 
 for (const carrier of wires) {
-  describe(`R33 the door over ${carrier.name}`, () => {
+  describe(`R33 the authorizer over ${carrier.name}`, () => {
     const log = quietLog();
     const closing: (() => Promise<void>)[] = [];
     after(async () => {
@@ -46,7 +46,7 @@ for (const carrier of wires) {
       const { transport, close } = await carrier.open(whoCalls, {
         client: token === undefined ? [] : [withToken(new Secret(token))],
         server: [logCalls(log)],
-        door: createDoor(callers, allowed, log),
+        authorizer: createAuthorizer(callers, allowed, log),
       });
       closing.push(close);
       return createClient(PaymentsService, transport);

@@ -41,9 +41,9 @@ describe("Python's gRPC client, which knows nothing of the core but what reflect
   });
 
   // biome-ignore lint/suspicious/noExplicitAny: each test knows which answer it looks at
-  type Said = { answer?: any; code?: string; details?: string };
+  type LearnedOutcome = { answer?: any; code?: string; details?: string };
 
-  async function ask(target: string, ...args: string[]): Promise<Said> {
+  async function ask(target: string, ...args: string[]): Promise<LearnedOutcome> {
     const client = path.join(import.meta.dirname, 'stock-client.py');
     const { stdout } = await run(python, [client, target, ...args]);
     return JSON.parse(stdout);

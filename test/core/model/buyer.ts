@@ -57,7 +57,7 @@ function* look(world: World): Flow {
 }
 
 /** What a buyer was shown agrees with what Wix is told in the end. */
-export function demandTrueShop(shown: readonly ShopPage[], end: string): void {
+export function ensureTrueShop(shown: readonly ShopPage[], end: string): void {
   const wrong = shown.filter((page) => {
     if (page === 'success') return end !== 'approved';
     if (page === 'cancel') return end !== 'declined 3030';

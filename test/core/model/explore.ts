@@ -2,7 +2,7 @@ import { isOpen } from '../../../core/operation.ts';
 import { possible } from './actions.ts';
 import { decideLater, isUndecided, newEngine, truths } from './engine.ts';
 import { emptyLedger } from './ledger.ts';
-import { demandAlways, demandQuiet, mayStayOpen } from './promises.ts';
+import { ensureAlways, ensureQuiet, mayStayOpen } from './promises.ts';
 import { override, reconcile, report } from './reconcile.ts';
 import type { Rules } from './rules.ts';
 import { deliver, newWix, nextEvent } from './wix.ts';
@@ -46,11 +46,11 @@ export function explore(rules: Rules, numbers: readonly number[], trace: (line: 
     trace(name);
     happen();
     world.steps += 1;
-    demandAlways(world);
+    ensureAlways(world);
   }
   calmDown(world, isDecided, isSettled);
-  demandAlways(world);
-  demandQuiet(world);
+  ensureAlways(world);
+  ensureQuiet(world);
   return world;
 }
 

@@ -1,6 +1,6 @@
 import type { Change } from '../../../core/decide.ts';
 import { isOpen } from '../../../core/operation.ts';
-import type { Said } from '../../../core/outcome.ts';
+import type { LearnedOutcome } from '../../../core/outcome.ts';
 import type { Reception } from '../../../core/transaction.ts';
 import { RULES, type Rules } from './rules.ts';
 
@@ -9,7 +9,7 @@ import { RULES, type Rules } from './rules.ts';
 type Decide = Rules['decide'];
 
 /** Hears something else than was said. */
-function mishear(hear: (...heard: Parameters<Decide>) => Said): Partial<Rules> {
+function mishear(hear: (...heard: Parameters<Decide>) => LearnedOutcome): Partial<Rules> {
   return {
     decide: (payment, operations, operation, said, now, options) =>
       RULES.decide(
@@ -24,7 +24,7 @@ function mishear(hear: (...heard: Parameters<Decide>) => Said): Partial<Rules> {
 }
 
 /** Forgets a part of what follows. */
-function forget(keep: (change: Change, said: Said) => Change): Partial<Rules> {
+function forget(keep: (change: Change, said: LearnedOutcome) => Change): Partial<Rules> {
   return { decide: (...heard) => keep(RULES.decide(...heard), heard[3]) };
 }
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { isOpen, type Operation } from '../../../core/operation.ts';
 import { isApproved, type Transaction } from '../../../core/transaction.ts';
-import { demandTrueShop } from './buyer.ts';
+import { ensureTrueShop } from './buyer.ts';
 import { authorizeOf, books, expiryOf, isUndecided } from './engine.ts';
 import { isEnd, storyOf, type Wix } from './wix.ts';
 import { ASKED, type World } from './world.ts';
@@ -9,19 +9,19 @@ import { ASKED, type World } from './world.ts';
 // What must hold of every life of a payment: at each moment, and once all is quiet.
 
 /** Never broken, not even for a moment. */
-export function demandAlways(world: World): void {
-  demandRightOrders(world);
+export function ensureAlways(world: World): void {
+  ensureRightOrders(world);
   const { ledger, wix } = world;
   const told = ledger.outbox.flatMap(({ event }) => (event.forWix ? (storyOf(event) ?? []) : []));
   assert.ok(
     told.slice(0, -1).every((said) => !isEnd(said)),
     `Wix is told more after the end: ${told}`,
   );
-  demandOneStory(wix);
+  ensureOneStory(wix);
 }
 
 /** The engine is obedient: what its books show, the core has ordered. */
-function demandRightOrders({ engine, ledger: { payment, operations }, authorizeOnly }: World): void {
+function ensureRightOrders({ engine, ledger: { payment, operations }, authorizeOnly }: World): void {
   const { captures, voids, refunds, taken } = books(engine, authorizeOnly);
   const refunded = refunds.reduce((sum, { asked }) => sum + asked, 0n);
   assert.ok(engine.authorizeSends <= 1, 'an authorize was sent twice');
@@ -35,7 +35,7 @@ function demandRightOrders({ engine, ledger: { payment, operations }, authorizeO
 }
 
 /** Answers and events agree, and the story never goes back (Wix contract, 9.2, 9.3, 9.5). */
-function demandOneStory({ answers, events }: Wix): void {
+function ensureOneStory({ answers, events }: Wix): void {
   const answered = answers.filter(({ to }) => to === 'create');
   const told = events.map(storyOf);
   for (const stage of ['approved', 'declined', 'pending']) {
@@ -50,7 +50,7 @@ function demandOneStory({ answers, events }: Wix): void {
 }
 
 /** What holds when faults have ended, everybody has finished and nothing is due any more. */
-export function demandQuiet(world: World): void {
+export function ensureQuiet(world: World): void {
   const { ledger, wix, engine } = world;
   const { payment, operations } = ledger;
   for (const operation of operations.filter(isOpen))
@@ -59,15 +59,15 @@ export function demandQuiet(world: World): void {
     assert.equal(engine.entries.size, 0, 'the engine knows of a payment that was never recorded');
     return;
   }
-  demandBelief(world, payment);
-  for (const operation of operations.filter((other) => !isOpen(other))) demandFollowUp(world, operation);
+  ensureBelief(world, payment);
+  for (const operation of operations.filter((other) => !isOpen(other))) ensureFollowUp(world, operation);
   const refunded = operations.filter(({ kind, state }) => kind === 'refund' && state === 'approved');
   const sum = refunded.reduce((total, { approvedAmount }) => total + (approvedAmount ?? 0n), 0n);
   assert.equal(payment.refundedAmount, sum, 'the balance is not what its refunds say');
   const end = isApproved(payment.state) ? 'approved' : `${payment.state} ${payment.reason}`;
   const told = wix.events.flatMap((event) => storyOf(event) ?? []).at(-1);
   assert.equal(told, end, 'Wix was not told how it stands');
-  demandTrueShop(world.shown, end);
+  ensureTrueShop(world.shown, end);
 }
 
 /**
@@ -83,7 +83,7 @@ export function mayStayOpen({ engine }: World, operation: Operation): boolean {
 }
 
 /** What Wix believes of the payment is what the engine did. */
-function demandBelief({ ledger, engine, authorizeOnly }: World, payment: Transaction): void {
+function ensureBelief({ ledger, engine, authorizeOnly }: World, payment: Transaction): void {
   const { held, taken } = books(engine, authorizeOnly);
   const isWaiting = ledger.operations.some(isOpen);
   switch (payment.state) {
@@ -107,7 +107,7 @@ function demandBelief({ ledger, engine, authorizeOnly }: World, payment: Transac
 }
 
 /** A finished capture, void or refund is what the engine did of it, and Wix was told so once and nothing else. */
-function demandFollowUp({ ledger, engine, wix }: World, operation: Operation): void {
+function ensureFollowUp({ ledger, engine, wix }: World, operation: Operation): void {
   const { kind, state, id, key, callId, amount, approvedAmount } = operation;
   if (kind !== 'capture' && kind !== 'void' && kind !== 'refund') return;
   const entry = engine.entries.get(id);

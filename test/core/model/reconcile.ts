@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { gapMs, isOpen, type Operation } from '../../../core/operation.ts';
-import { type Said, UNKNOWN } from '../../../core/outcome.ts';
+import { type LearnedOutcome, UNKNOWN } from '../../../core/outcome.ts';
 import type { Outcome } from '../../../proto/gen/payments/v1/outcome_pb.js';
 import * as engine from './engine.ts';
 import { type Claimed, claimDue, operationById, postpone, stillClaimed } from './ledger.ts';
@@ -12,23 +12,23 @@ import { call, type Flow, GRACE_MS, RUNNING_MS, spawn, type World } from './worl
 /** Claims what is due and looks at each. */
 export function reconcile(world: World, core: number): void {
   for (const operation of claimDue(world.ledger, world.now, RUNNING_MS))
-    spawn(world, core, `reconcile ${operation.kind}`, chase(world, operation));
+    spawn(world, core, `reconcile ${operation.kind}`, reconcileOperation(world, operation));
 }
 
-export function* chase(world: World, operation: Claimed): Flow {
+export function* reconcileOperation(world: World, operation: Claimed): Flow {
   const { operations } = world.ledger;
   if (!lookAgain(world, operation)) return;
   const authorize = operations.find(({ id }) => id === AUTHORIZE_ID);
   if (!authorize) throw new Error('a payment has an authorize operation');
-  if (operation.kind === 'cancel') return yield* chaseCancel(world, authorize, operation);
-  if (operation.kind === 'reversal') return yield* chaseReversal(world, authorize, operation);
+  if (operation.kind === 'cancel') return yield* reconcileCancel(world, authorize, operation);
+  if (operation.kind === 'reversal') return yield* reconcileReversal(world, authorize, operation);
   if (
     operation.kind === 'authorize' &&
     operations.some(({ kind, ...other }) => kind === 'cancel' && isOpen({ kind, ...other }))
   )
     return;
   const answer = yield* call(world, `ask about ${operation.kind}`, () => engine.getOperation(world, operation.id));
-  if (answer === undefined) return yield* chaseUnseen(world, operation);
+  if (answer === undefined) return yield* reconcileUnseen(world, operation);
   const said = isNone(answer) ? UNKNOWN : read(world, operation, answer);
   yield;
   yield* settle(world, operation.id, said);
@@ -42,7 +42,7 @@ const isPast = ({ expiresAt, now }: Claimed) => expiresAt !== null && expiresAt 
 const isNone = (answer: unknown): answer is 'no answer' | 'refused' => answer === 'no answer' || answer === 'refused';
 
 /** Nothing is sent again, ended or reversed after the end of what it was claimed for (R46). */
-function demandOpen({ ledger }: World, { id, kind }: Claimed): void {
+function ensureOpen({ ledger }: World, { id, kind }: Claimed): void {
   assert.ok(isOpen(operationById(ledger, id)), `a ${kind} is sent after its end`);
 }
 
@@ -51,7 +51,7 @@ function lookAgain(world: World, claimed: Claimed): Claimed | undefined {
   return world.rules.looksAgain ? stillClaimed(world.ledger, world.now, claimed) : claimed;
 }
 
-function* chaseUnseen(world: World, claimed: Claimed): Flow {
+function* reconcileUnseen(world: World, claimed: Claimed): Flow {
   yield;
   const operation = lookAgain(world, claimed);
   if (!operation) return;
@@ -60,14 +60,14 @@ function* chaseUnseen(world: World, claimed: Claimed): Flow {
       yield* settle(world, operation.id, { trigger: 'unseen' });
       return;
     case 'resend': {
-      demandOpen(world, operation);
+      ensureOpen(world, operation);
       const answer = yield* order(world, operation);
       yield;
       yield* settle(world, operation.id, isNone(answer) ? UNKNOWN : read(world, operation, answer));
       return;
     }
     case 'end': {
-      demandOpen(world, operation);
+      ensureOpen(world, operation);
       const said = yield* end(world, operation);
       yield;
       yield* settle(world, operation.id, said ?? UNKNOWN);
@@ -79,22 +79,22 @@ function* chaseUnseen(world: World, claimed: Claimed): Flow {
 }
 
 /** Asks for the end of an operation. Undefined: no answer. */
-function* end(world: World, operation: Operation): Flow<Said | undefined> {
+function* end(world: World, operation: Operation): Flow<LearnedOutcome | undefined> {
   const answer = yield* call(world, `cancel ${operation.kind}`, () => engine.cancel(world, operation));
   if (isNone(answer)) return undefined;
   return world.rules.isEnded(answer) ? { trigger: 'cancel_confirmed' } : read(world, operation, answer);
 }
 
-function* chaseCancel(world: World, authorize: Operation, cancel: Claimed): Flow {
-  demandOpen(world, cancel);
+function* reconcileCancel(world: World, authorize: Operation, cancel: Claimed): Flow {
+  ensureOpen(world, cancel);
   const said = yield* end(world, authorize);
   yield;
   if (said && !['pending', 'unknown', 'buyer_action'].includes(said.trigger)) yield* settle(world, authorize.id, said);
   else postpone(world.ledger, cancel.id, world.now + gapMs(cancel.asks, GRACE_MS));
 }
 
-function* chaseReversal(world: World, authorize: Operation, reversal: Claimed): Flow {
-  demandOpen(world, reversal);
+function* reconcileReversal(world: World, authorize: Operation, reversal: Claimed): Flow {
+  ensureOpen(world, reversal);
   const answer = yield* call(world, 'reverse', () => engine.reverse(world, authorize));
   yield;
   yield* settle(world, reversal.id, isNone(answer) ? UNKNOWN : read(world, reversal, answer));

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import type { Change } from '../../../core/decide.ts';
 import { operationId } from '../../../core/ids.ts';
 import { gapMs, isOpen, type Operation } from '../../../core/operation.ts';
-import { type Said, UNKNOWN } from '../../../core/outcome.ts';
+import { type LearnedOutcome, UNKNOWN } from '../../../core/outcome.ts';
 import type { Transaction } from '../../../core/transaction.ts';
 import type { Outcome } from '../../../proto/gen/payments/v1/outcome_pb.js';
 import * as engine from './engine.ts';
@@ -14,7 +14,7 @@ import { BUYER_TIMEOUT_MS, call, type Flow, GRACE_MS, inTx, spawn, type World } 
 export const EXTERNAL_ID = 'payment';
 export const AUTHORIZE_ID = operationId('authorize', EXTERNAL_ID, 'wix', EXTERNAL_ID, 1);
 
-export function settle(world: World, id: string, said: Said, override = false): Flow<Change> {
+export function settle(world: World, id: string, said: LearnedOutcome, override = false): Flow<Change> {
   const { ledger } = world;
   const read = () => {
     if (!ledger.payment) throw new Error('there is no payment');
@@ -31,7 +31,7 @@ interface Found {
   readonly at: Date;
 }
 
-function apply(world: World, { payment, operations, target, at }: Found, said: Said, override: boolean) {
+function apply(world: World, { payment, operations, target, at }: Found, said: LearnedOutcome, override: boolean) {
   const { ledger, now, rules } = world;
   const options = { buyerTimeoutMs: BUYER_TIMEOUT_MS, override };
   const change = rules.decide(payment, operations, target, said, at, options);
@@ -106,7 +106,7 @@ function* outcome(world: World, operation: Operation, isLate: boolean): Flow {
   yield* settle(world, operation.id, said);
 }
 
-function* sendFirst(world: World, operation: Operation): Flow<Said> {
+function* sendFirst(world: World, operation: Operation): Flow<LearnedOutcome> {
   const answer = yield* order(world, operation);
   if (answer === 'no answer') return UNKNOWN;
   if (answer === 'refused') return world.rules.notDone(operation, 'REFUSED', '');
@@ -119,6 +119,6 @@ export function order(world: World, operation: Operation): Flow<Outcome | 'no an
   return call(world, operation.kind, () => engine.send(world, operation));
 }
 
-export function read(world: World, operation: Operation, answer: Outcome | undefined): Said {
+export function read(world: World, operation: Operation, answer: Outcome | undefined): LearnedOutcome {
   return world.rules.readOutcome(world.ledger.payment!, operation, answer);
 }

@@ -4,7 +4,7 @@ import type { NewOperation } from '../../../core/store/operations.ts';
 import type { Refusal, Transaction } from '../../../core/transaction.ts';
 import { Reason } from '../../../proto/gen/payments/v1/reason_pb.js';
 import { claim, insertOperation, insertPayment, publish, updatePayment } from './ledger.ts';
-import { chase } from './reconcile.ts';
+import { reconcileOperation } from './reconcile.ts';
 import { AUTHORIZE_ID, EXTERNAL_ID, perform, settle } from './settle.ts';
 import { type Asked, toldEnd } from './wix.ts';
 import { ASKED, type Flow, inTx, RUNNING_MS, spawn, startBudget, type World } from './world.ts';
@@ -118,7 +118,7 @@ export function* refund(world: World, core: number, asked: Asked): Flow {
   const known = world.ledger.operations.find((operation) => operation.kind === 'refund' && operation.key === key);
   if (known?.state === 'unknown' && !known.held) {
     const claimed = claim(world.ledger, known.id, world.now, RUNNING_MS);
-    const work = spawn(world, core, `ask about ${key}`, chase(world, claimed));
+    const work = spawn(world, core, `ask about ${key}`, reconcileOperation(world, claimed));
     yield () => work.done || isOver();
   }
   yield* follow(world, core, asked, isOver, () => receiveRefund(world, key, amount));

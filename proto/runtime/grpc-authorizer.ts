@@ -3,7 +3,7 @@ import { Code } from '@connectrpc/connect';
 import { setTrailerStatus } from '@connectrpc/connect/protocol-grpc';
 import * as grpc from '@grpc/grpc-js';
 import { createHoldings, createRoom } from './bounds.ts';
-import type { Door } from './callers.ts';
+import type { Authorizer } from './callers.ts';
 import { toMetadata } from './grpc-metadata.ts';
 import { asRpcError, rpcError } from './rpc.ts';
 
@@ -18,8 +18,8 @@ const CALL_BYTES = 4 * 1024;
  * (R33). `nameOf` gives the name that the door knows a path by; what has none, as health, is open to all. `onKnown` hears the peer of
  * each call that the door let in.
  */
-export function guardCalls(
-  door: Door,
+export function authorizeCalls(
+  authorizer: Authorizer,
   nameOf: (path: string) => string | undefined,
   onKnown: (peer: string) => void,
 ): grpc.ServerInterceptor {
@@ -56,7 +56,7 @@ export function guardCalls(
     const enter = (authorization: string | undefined) => {
       const name = nameOf(path);
       if (name === undefined) return stranger(stream);
-      const known = door(name, authorization);
+      const known = authorizer(name, authorization);
       onKnown(call.getPeer());
       return caller(stream, known.name);
     };
