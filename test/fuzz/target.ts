@@ -64,6 +64,7 @@ export async function openTarget(databaseUrl: string): Promise<Target> {
     ...{ DATABASE_URL: databaseUrl, LOG_LEVEL: 'error', MODE_WHEN_ABSENT: 'sandbox', EVENT_DELAY_MS: '50' },
     ...{ WIX_API_URL: await wix.start(), WIX_APP_ID: 'fuzz-app', WIX_APP_SECRET: 'fuzz-app-secret' },
     ...{ WIX_PUBLIC_KEY: keys.publicKeyPem, WIX_USER_AGENT: 'fuzz/1.0.0' },
+    PUBLIC_URL: `http://${host}:${ports.gateway}`,
     ...{ PROCESSOR_URL: `http://${host}:${await server.start()}`, PROCESSOR_TOKEN: ENGINE_TOKEN },
     ...{ CREDENTIALS_KEY: newKey(), EVENTS_KEY: newKey(), CORE_TOKENS: callers, RELAY_TOKENS: callers },
     ...{ GATEWAY_PORT: String(ports.gateway), GATEWAY_ADMIN_PORT: String(ports['gateway admin']) },

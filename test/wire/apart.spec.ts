@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import path from 'node:path';
 import { create } from '@bufbuild/protobuf';
 import { Code, ConnectError, createClient } from '@connectrpc/connect';
 import { createConnectTransport } from '@connectrpc/connect-node';
@@ -8,6 +9,7 @@ import { Transaction_State } from '../../proto/gen/payments/v1/transaction_pb.js
 import { withToken } from '../../proto/runtime/callers.ts';
 import { Secret } from '../../proto/runtime/config.ts';
 import { createGrpcTransport } from '../../proto/runtime/grpc-transport.ts';
+import { approved } from '../engine/outcomes.ts';
 import { cardPayment } from '../support/core.ts';
 import { eventually } from '../support/eventually.ts';
 import { paymentRequest } from '../wix/requests.ts';
@@ -20,7 +22,7 @@ describe('R1 a gateway whose core is elsewhere', () => {
   let apart: Apart;
   const closing: (() => void)[] = [];
   before(async () => {
-    apart = await startApart(SOON);
+    apart = await startApart({ ...SOON, PUBLIC_URL: 'https://pay.harbor.example' });
   });
   afterEach(() => {
     apart.road.open();
@@ -73,6 +75,29 @@ describe('R1 a gateway whose core is elsewhere', () => {
     const payment = await payAtLast(request);
     assert.equal(payment.answer.body?.reasonCode, undefined);
     assert.equal(charged(payment), 4590n);
+  });
+
+  it('R36 sends a buyer back to the shop, and has a page while the core is dead and for a link that is none', async () => {
+    let token = '';
+    apart.engine.fault = (_method, request) => {
+      if (request.$typeName !== 'processor.v1.AuthorizeRequest') return undefined;
+      token = path.basename(request.returnUrl);
+      return { kind: { case: 'buyerAction', value: { url: 'https://pay.harbor.example/3ds/1' } } };
+    };
+    const { pluginTransactionId } = await pay();
+    const [entry] = apart.engine.books.operations(pluginTransactionId);
+    apart.engine.settle(entry?.requestId ?? '', approved({}));
+    const comeBack = async (by: string) => {
+      const response = await fetch(`http://127.0.0.1:${apart.gateway.port}/return/${by}`, { redirect: 'manual' });
+      return [response.status, response.headers.get('location')];
+    };
+    assert.deepEqual(await comeBack('A'.repeat(22)), [404, null]);
+    await apart.core.core.stop();
+    assert.deepEqual(await comeBack(token), [503, null]);
+    await apart.restartCore();
+    await eventually(async () =>
+      assert.deepEqual(await comeBack(token), [303, 'https://tidepool-ceramics.example/pay/ok?o=81']),
+    );
   });
 
   it('charges once when the core dies between charging and answering', async () => {
