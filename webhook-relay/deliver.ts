@@ -17,6 +17,9 @@ const LEASE_MS = 3 * CALL_TIMEOUT_MS;
 /** How often to look for what became due; what was received here wakes the loop itself. Also the pace of probes. */
 const IDLE_MS = 1000;
 
+/** So many times the slots may be running: the rest is being recorded. */
+const RUNNING_MAX = 2;
+
 export interface Deliverer {
   /** Claims what is due, as far as there is room, and starts the attempts; answers how many. */
   runOnce(): Promise<number>;
@@ -40,8 +43,9 @@ export function createDeliverer(deps: {
   const { db, keys, wix, log, concurrency, random = Math.random } = deps;
   const recordAttempt = createRecorder({ db, log });
   const attempts = counter('relay_attempts_total', 'Attempts to deliver an event to Wix, by outcome.', ['outcome']);
-  /** Attempts, each with its merchant. */
-  const running = new Map<Promise<void>, string>();
+  const running = new Set<Promise<void>>();
+  /** Those of the running attempts that take a slot. */
+  const inSlots = new Set<Claim>();
   const cutOff = new AbortController();
   let breaker = closedBreaker(concurrency);
   /** Said once, until Wix gives a token again. */
@@ -55,10 +59,10 @@ export function createDeliverer(deps: {
   let loop: Loop | undefined;
 
   async function runOnce(): Promise<number> {
-    const free = breaker.slots - running.size;
+    const free = Math.min(breaker.slots - inSlots.size, RUNNING_MAX * concurrency - running.size);
     if (free <= 0) return 0;
     const held = new Map<string, number>();
-    for (const merchant of running.values()) held.set(merchant, (held.get(merchant) ?? 0) + 1);
+    for (const { merchant } of inSlots) held.set(merchant, (held.get(merchant) ?? 0) + 1);
     const share = shareOf(breaker.slots);
     // The lease begins later than this, so that it ends no earlier than it seems to.
     const age = startStopwatch();
@@ -66,11 +70,13 @@ export function createDeliverer(deps: {
     turn = next;
     isSated = claims.length === 0 && ![...held.values()].some((count) => count >= share);
     for (const claim of claims) {
+      inSlots.add(claim);
       const attempt: Promise<void> = deliver(claim, age).then((goesOn) => {
+        inSlots.delete(claim);
         running.delete(attempt);
         if (goesOn || !isSated) wake();
       });
-      running.set(attempt, claim.merchant);
+      running.add(attempt);
     }
     return claims.length;
   }
@@ -122,6 +128,9 @@ export function createDeliverer(deps: {
     };
     // What Wix says of a body that carries credentials may repeat them.
     const said = claim.sealedWith === null ? answer.text : '';
+
+    // While Wix is well, the next one need not wait until this one is recorded.
+    if (breaker.slots === concurrency && inSlots.delete(claim) && !isSated) wake();
 
     const ended = { claim, eventId, delivered, ...outcome, answer: said, wasSent: call === 'event' };
     const { number, goesOn } = await recordAttempt(ended);
