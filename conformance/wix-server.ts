@@ -42,6 +42,8 @@ export interface Failure {
   readonly at?: 'token' | 'event';
   readonly times: number;
   readonly kind?: EventKind;
+  /** Only events that it holds for. */
+  readonly where?: (body: JsonObject) => boolean;
   readonly status?: number;
   readonly contentType?: string;
   readonly body?: string;
@@ -83,13 +85,19 @@ export async function startWixServer(options: {
   const looks = new Map<string, Set<() => void>>();
   const failures = new Set<{ readonly id: string; readonly failure: Failure; left: number }>();
 
-  function nextFailure(at: 'token' | 'event', id: string, kind?: EventKind): Failure | undefined {
+  function nextFailure(
+    at: 'token' | 'event',
+    id: string,
+    kind?: EventKind,
+    body: JsonObject = {},
+  ): Failure | undefined {
     const hit = [...failures].find(
       ({ failure, left, ...of }) =>
         left > 0 &&
         (failure.at ?? 'event') === at &&
         (at === 'token' || of.id === id) &&
-        (failure.kind ?? kind) === kind,
+        (failure.kind ?? kind) === kind &&
+        (failure.where?.(body) ?? true),
     );
     if (hit) hit.left -= 1;
     return hit?.failure;
@@ -124,7 +132,7 @@ export async function startWixServer(options: {
     const envelope = parseObject(text);
     const { kind, body } = readEvent(envelope);
     const wixTransactionId = String(body.wixTransactionId ?? '');
-    const failure = nextFailure('event', wixTransactionId, kind);
+    const failure = nextFailure('event', wixTransactionId, kind, body);
     const accepted = token !== undefined && kind !== undefined && !failure;
     const answered = failure
       ? (failure.how ?? `${failure.status ?? 500} ${failure.body ?? ''}`)

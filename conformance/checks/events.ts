@@ -64,11 +64,7 @@ export const EVENT_CHECKS: readonly Check[] = [
     title: 'every event has a token of its own',
     fix: 'Fetch a new token for each event; do not keep it.',
     run: async (wix) => {
-      const events = await Promise.all([firstEvent(wix), firstEvent(wix), firstEvent(wix)]);
-      demand(
-        events.every(({ tokenUsedBefore }) => !tokenUsedBefore),
-        'a token came for the second time',
-      );
+      for (let i = 0; i < 3; i++) demand(!(await firstEvent(wix)).tokenUsedBefore, 'a token came for the second time');
     },
   },
   {
