@@ -5,9 +5,10 @@ import { z } from 'zod';
 
 const url = z.url({ protocol: /^https?$/ });
 const endpoint = z.string().min(1).max(2_000);
-const credentials = z.record(z.string().max(200), z.string().max(2_000));
-const cardNumber = z.string().regex(/^\d{12,19}$/, 'must be 12 to 19 digits, in quotes');
-const seconds = (usual: number, max: number) => z.number().min(0).max(max).default(usual);
+const credentials = z.record(z.string().max(200), z.string('must be text, in quotes').max(2_000));
+const CARD = 'must be 12 to 19 digits, in quotes';
+const cardNumber = z.string(CARD).regex(/^\d{12,19}$/, CARD);
+const seconds = (usual: number, max: number) => z.number().positive().max(max).default(usual);
 
 const schema = z.strictObject({
   name: z.string().max(100).default('the plugin'),

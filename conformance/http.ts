@@ -32,7 +32,7 @@ export function post(
     headers: { ...headers, 'Content-Length': String(body.byteLength) },
     signal: AbortSignal.timeout(timeoutMs),
   });
-  request.once('error', (error) =>
+  request.on('error', (error) =>
     reject(
       error.name === 'AbortError' || error.name === 'TimeoutError'
         ? new Error(`no answer within ${timeoutMs / 1_000} s`)
@@ -47,7 +47,7 @@ export function post(
       size += chunk.length;
       if (size > ANSWER_MAX_BYTES) request.destroy(new Error(`an answer of more than ${ANSWER_MAX_BYTES} bytes`));
     });
-    response.once('error', reject);
+    response.on('error', reject);
     response.once('end', () => {
       const bytes = Buffer.concat(chunks);
       const text = bytes.toString('utf8');

@@ -53,6 +53,7 @@ export function htmlReport(report: Report): string {
 <p>${results.length} checks against the contract of Wix for payment service providers, ${startedAt.toISOString()}, ${seconds.toFixed(1)} s.
 Card numbers, credentials, tokens and secrets are masked.</p>
 <ul class="counts">${counts.join('')}</ul>
+${report.notice ? `<p class="failed">${escapeXml(report.mask(report.notice))}</p>` : ''}
 ${bad.length > 0 ? `<h2>To do</h2>\n${bad.map((result) => rowOf(report, result, true)).join('\n')}` : '<p class="passed">Nothing is broken.</p>'}
 ${sections.join('\n')}
 </body>

@@ -38,6 +38,7 @@ export function textReport(report: Report): string {
     ...lines,
     ...details,
     '',
+    ...(report.notice ? [report.mask(report.notice), ''] : []),
     `${report.results.length} checks of ${report.config.name} in ${report.seconds.toFixed(1)} s: ${counts}`,
     '',
   ].join('\n');

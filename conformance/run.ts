@@ -26,6 +26,8 @@ export interface Report {
   readonly results: readonly Result[];
   readonly seconds: number;
   readonly startedAt: Date;
+  /** To be read before everything else; may be empty. */
+  readonly notice: string;
 }
 
 /** The plugin cannot be tried at all. */
@@ -58,7 +60,7 @@ async function runAll(run: Run, { checks = CHECKS, onResult }: RunOptions): Prom
   const { config } = run;
   const startedAt = new Date();
   const begun = performance.now();
-  await connectMerchant(run);
+  const notice = await connectMerchant(run);
   const results = new Map<Check, Result>();
   const keep = (result: Result) => {
     results.set(result.check, result);
@@ -81,16 +83,21 @@ async function runAll(run: Run, { checks = CHECKS, onResult }: RunOptions): Prom
     for (const check of runnable.filter((check) => check.when === when)) keep(await runOne(run, check));
 
   return {
-    ...{ config, mask: createMask(config), startedAt, seconds: (performance.now() - begun) / 1_000 },
+    ...{ config, mask: createMask(config), startedAt, notice, seconds: (performance.now() - begun) / 1_000 },
     results: checks.flatMap((check) => results.get(check) ?? []),
   };
 }
 
-/** Payments are made to one merchant. If connecting fails, the checks of it say why, and the credentials of the config are taken. */
-async function connectMerchant(run: Run): Promise<void> {
+/** Payments are made to one merchant. Says what is wrong if it cannot be connected: the credentials of the config are then taken. */
+async function connectMerchant(run: Run): Promise<string> {
   const wix = createWix(run, new AbortController().signal);
   try {
-    run.merchant = (await wix.connect()).merchant;
+    const { answer, merchant } = await wix.connect();
+    run.merchant = merchant;
+    if (answer.status === 200 && answer.body?.accountId !== undefined) return '';
+    const hint =
+      answer.status === 200 ? 'Are its credentials right?' : 'Does the plugin verify with the public key of the kit?';
+    return `The merchant could not be connected: ${answer.status} ${answer.text.slice(0, 200)}. ${hint} Begin there: much of the rest follows from it.`;
   } catch (error) {
     throw new Unreachable((error as Error).message);
   }

@@ -50,6 +50,8 @@ export interface Failure {
   readonly headers?: Readonly<Record<string, string>>;
   /** The connection breaks, or nothing is answered until the caller gives up. */
   readonly how?: 'reset' | 'hang';
+  /** No failure: Wix takes the event, and says so after this time. */
+  readonly lateMs?: number;
 }
 
 export interface WixServer {
@@ -133,21 +135,24 @@ export async function startWixServer(options: {
     const { kind, body } = readEvent(envelope);
     const wixTransactionId = String(body.wixTransactionId ?? '');
     const failure = nextFailure('event', wixTransactionId, kind, body);
-    const accepted = token !== undefined && kind !== undefined && !failure;
-    const answered = failure
-      ? (failure.how ?? `${failure.status ?? 500} ${failure.body ?? ''}`)
-      : token
-        ? kind
-          ? '200 {}'
-          : '400, no event can be read'
-        : '401, unknown token';
+    const { lateMs } = failure ?? {};
+    const accepted = token !== undefined && kind !== undefined && (!failure || lateMs !== undefined);
+    const answered =
+      failure && lateMs === undefined
+        ? (failure.how ?? `${failure.status ?? 500} ${failure.body ?? ''}`)
+        : token
+          ? kind
+            ? '200 {}'
+            : '400, no event can be read'
+          : '401, unknown token';
     const event: SubmittedEvent = {
       ...{ at: performance.now(), headers, text, envelope, kind, body, wixTransactionId },
       ...{ tokenRequest: token?.request, tokenUsedBefore, accepted, answered },
     };
     events.push(event);
     byPayment.set(wixTransactionId, [...(byPayment.get(wixTransactionId) ?? []), event]);
-    if (failure) fail(response, failure);
+    if (lateMs !== undefined) setTimeout(() => answer(response, 200, {}), lateMs);
+    else if (failure) fail(response, failure);
     else if (accepted) answer(response, 200, {});
     else answer(response, token ? 400 : 401, { message: answered });
     for (const look of looks.get(wixTransactionId) ?? []) look();

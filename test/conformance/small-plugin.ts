@@ -345,7 +345,7 @@ export async function startSmallPlugin(options: {
     response.writeHead(isRefused ? 402 : 200, { 'Content-Type': type });
     const due = later.splice(0);
     const text = JSON.stringify(changed);
-    if (has('tells before it answers')) setTimeout(() => response.end(text), 100);
+    if (has('tells before it answers')) setTimeout(() => response.end(text), 200);
     else
       response.end(Buffer.from(text, has('takes Latin-1 for UTF-8') ? 'latin1' : 'utf8'), () =>
         due.forEach((each) => void each()),
