@@ -208,6 +208,34 @@ describe('the report of the conformance kit', () => {
   });
 });
 
+describe('docs/CONFORMANCE.md', () => {
+  const text = readFileSync(path.join(root, 'docs/CONFORMANCE.md'), 'utf8');
+  const [, example = ''] = /```yaml\n([\s\S]*?)```/.exec(text) ?? [];
+
+  it('has a config that the kit takes, with its comments and without', () => {
+    assert.equal(readConfig(example).name, 'Harbor Pay');
+    const { capabilities, cards } = readConfig(example.replaceAll(/^( *)# ?/gm, '$1'));
+    assert.equal(capabilities.authorizeOnly, true);
+    assert.equal(cards.declined['4000000000000002'], 3000);
+  });
+
+  it('lists every entry of the config, and names checks that are there', () => {
+    const leaves = (value: object, at: string): string[] =>
+      Object.entries(value).flatMap(([name, member]) =>
+        /^(credentials|declined|otherCurrencies)$/.test(name) || typeof member !== 'object'
+          ? [`${at}${name}`]
+          : leaves(member, `${at}${name}.`),
+      );
+    const table = text.slice(text.indexOf('## The config'));
+    for (const leaf of leaves(readConfig(readFileSync(OURS, 'utf8'), { baseUrl: 'http://127.0.0.1' }), '')) {
+      const [group = '', name = ''] = leaf.includes('.') ? leaf.split('.') : ['', leaf];
+      assert.match(table, new RegExp(`^\\| ${group && `${group}\\.`}[^|]*\\b${name}\\b`, 'm'), leaf);
+    }
+    for (const [, pattern = ''] of text.matchAll(/`((?:auth|create|payment|refund|event|retry|repeat)\.[a-z*-]+)`/g))
+      assert.ok(choose([pattern]).length > 0, pattern);
+  });
+});
+
 describe('npm run conformance', () => {
   const NEEDED = ['--connect=http://127.0.0.1:1/', '--create=http://127.0.0.1:1/', '--refund=http://127.0.0.1:1/'];
   const flags = (...more: string[]) => [
