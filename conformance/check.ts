@@ -42,6 +42,10 @@ export const NEEDS = {
     ({ capabilities, redirect }) => capabilities.redirect && redirect.buyerTimeoutSeconds !== undefined,
     'capabilities.redirect and redirect.buyerTimeoutSeconds',
   ],
+  approveButton: [pressed('approve'), 'capabilities.redirect and redirect.buttons.approve'],
+  declineButton: [pressed('decline'), 'capabilities.redirect and redirect.buttons.decline'],
+  cancelButton: [pressed('cancel'), 'capabilities.redirect and redirect.buttons.cancel'],
+  laterButton: [pressed('later'), 'capabilities.redirect and redirect.buttons.later'],
   declined: [({ cards }) => Object.keys(cards.declined).length > 0, 'cards.declined'],
   pendingApproved: [({ cards }) => cards.pendingApproved !== undefined, 'cards.pendingApproved'],
   pendingDeclined: [({ cards }) => cards.pendingDeclined !== undefined, 'cards.pendingDeclined'],
@@ -62,6 +66,10 @@ export const NEEDS = {
   otherCredentials: [({ merchant }) => merchant.otherCredentials !== undefined, 'merchant.otherCredentials'],
   sandbox: [({ merchant }) => merchant.mode === 'sandbox', 'merchant.mode: sandbox'],
 } as const satisfies Record<string, readonly [(config: Config) => boolean, string]>;
+
+function pressed(button: keyof Config['redirect']['buttons']) {
+  return ({ capabilities, redirect }: Config) => capabilities.redirect && redirect.buttons[button] !== undefined;
+}
 
 export type Need = keyof typeof NEEDS;
 

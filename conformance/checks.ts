@@ -1,5 +1,6 @@
 import type { Check } from './check.ts';
 import { AUTHENTICATION_CHECKS } from './checks/authentication.ts';
+import { BUYER_CHECKS } from './checks/buyers.ts';
 import { CAPTURE_VOID_CHECKS } from './checks/capture-void.ts';
 import { CONNECT_CHECKS } from './checks/connect.ts';
 import { CREATE_CHECKS } from './checks/create.ts';
@@ -25,6 +26,7 @@ export const CHECKS: readonly Check[] = [
   ...DELIVERY_CHECKS,
   ...IDEMPOTENCY_CHECKS,
   ...PAGE_CHECKS,
+  ...BUYER_CHECKS,
   ...HISTORY_CHECKS,
 ];
 

@@ -79,6 +79,15 @@ const schema = z.strictObject({
     .strictObject({
       /** A name of section 14. */
       method: z.string().min(1).default('iDeal'),
+      /** What the buyer presses at the page, by the text on it. */
+      buttons: z
+        .strictObject({
+          approve: z.string().min(1).optional(),
+          decline: z.string().min(1).optional(),
+          cancel: z.string().min(1).optional(),
+          later: z.string().min(1).optional(),
+        })
+        .prefault({}),
       /** After how long a buyer who does not come is told as 3030. */
       buyerTimeoutSeconds: z.number().positive().max(3_600).optional(),
     })

@@ -4,6 +4,7 @@ import { type ConfigInput, readConfig } from '../../conformance/config.ts';
 import { type Report, runChecks } from '../../conformance/run.ts';
 import { createSigner, newPrivateKey } from '../../conformance/signature.ts';
 import { BUGS, type Bug } from './bugs.ts';
+import { BUTTONS } from './small-page.ts';
 import { startSmallPlugin } from './small-plugin.ts';
 
 // A kit that cannot fail proves nothing: a sound plugin passes it whole, and each of many broken ones is found by the check meant to.
@@ -44,7 +45,7 @@ const configOf = (url: string, isSound: boolean): ConfigInput => ({
       hostedPage: true,
     },
   },
-  redirect: { buyerTimeoutSeconds: 3 },
+  redirect: { buyerTimeoutSeconds: 3, buttons: BUTTONS },
   // Of a sound plugin everything comes long before; what a broken one owes never comes.
   limits: isSound
     ? { eventSeconds: 15, retrySeconds: 15, pendingSeconds: 15, quietSeconds: 0.25 }

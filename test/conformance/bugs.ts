@@ -93,6 +93,12 @@ export const BUGS = {
   'tells while the buyer is away': 'page.no-event',
   'has a page for each call': 'page.repeat',
   'waits for ever': 'page.buyer-leaves',
+  'takes a cancel for a decline': 'buyer.cancel-event',
+  'thanks everybody': 'buyer.decline-return',
+  'needs every return URL': 'buyer.later-return-elsewhere',
+  'answers the page for ever': 'buyer.approve-repeat',
+  'fails challenges as banks do': 'buyer.challenge-failed',
+  'forgets set-ups at a challenge': 'buyer.challenge-set-up',
 } as const;
 
 export type Bug = keyof typeof BUGS;

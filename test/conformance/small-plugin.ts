@@ -3,14 +3,16 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import type { AddressInfo } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Bug } from './bugs.ts';
+import { endingOf, pageOf } from './small-page.ts';
 import { createTeller, type Message } from './small-teller.ts';
 import { isSigned } from './small-verifier.ts';
-import { type Asked, parseAsked } from './small-wire.ts';
+import { type Asked, parseAsked, readAll } from './small-wire.ts';
 
 // A whole plugin, as an author might write it: in memory, over node:http. Sound without a bug; with one it has that bug.
 
 interface Payment {
   readonly id: string;
+  readonly asked: Asked;
   readonly amount: bigint;
   readonly ready: Promise<void>;
   state: 'approved' | 'authorized' | 'voided' | 'declined' | 'pending' | 'waiting';
@@ -71,10 +73,10 @@ export async function startSmallPlugin(options: {
   const plugin = { url: '', wixUrl: '', stop };
   const teller = createTeller({ ...options, has, urlOf: () => plugin.wixUrl, signal: stopping.signal });
   /** What is done once the answer is on its way. */
-  const later: (() => void)[] = [];
+  const later = new Map<string, (() => void)[]>();
   const tell = (wixId: string, kind: string, body: Message) => {
     if (has('tells before it answers')) teller.tell(wixId, kind, body);
-    else later.push(() => teller.tell(wixId, kind, body));
+    else later.set(wixId, [...(later.get(wixId) ?? []), () => teller.tell(wixId, kind, body)]);
   };
 
   function readAmount(value: unknown, code: number): bigint {
@@ -147,7 +149,14 @@ export async function startSmallPlugin(options: {
       refusal = thrown.answer;
     }
     const payment: Payment = {
-      ...{ id, amount: read.amount, ready: delay(ENGINE_MS), state: 'approved', answer: { pluginTransactionId: id } },
+      ...{
+        id,
+        asked,
+        amount: read.amount,
+        ready: delay(ENGINE_MS),
+        state: 'approved',
+        answer: { pluginTransactionId: id },
+      },
       ...{ flaw: FLAWS[read.number], captured: read.amount, refunded: 0n },
     };
     if (refusal) Object.assign(payment, { state: 'declined', answer: refusal });
@@ -206,15 +215,38 @@ export async function startSmallPlugin(options: {
       : { paymentMethodReference };
   }
 
-  /** What waited ends: with an error, or approved. */
+  /** What waits is decided after a while, if it still is. */
   async function end(wixId: string, payment: Payment, afterMs: number, ending: Message | undefined): Promise<void> {
+    const { state } = payment;
     await delay(afterMs, undefined, { signal: stopping.signal }).catch(() => undefined);
-    if (stopping.signal.aborted) return;
-    const answer = { pluginTransactionId: payment.id, ...ending };
-    if (!has('answers pending for ever')) payment.answer = answer;
-    payment.state = ending ? 'declined' : 'approved';
-    if (!ending) payment.captured = payment.amount;
+    if (!stopping.signal.aborted && payment.state === state)
+      become(wixId, payment, ending ? 'declined' : 'approved', ending);
+  }
+
+  function become(wixId: string, payment: Payment, state: Payment['state'], more: Message = {}): void {
+    const isStale = has(payment.state === 'pending' ? 'answers pending for ever' : 'answers the page for ever');
+    const answer = { pluginTransactionId: payment.id, ...more };
+    if (!isStale) payment.answer = answer;
+    payment.state = state;
+    if (state === 'approved') payment.captured = payment.amount;
     teller.tell(wixId, 'transaction', { wixTransactionId: wixId, ...answer });
+  }
+
+  /** The buyer is at the page: looks, or has pressed something. */
+  async function servePage(request: IncomingMessage, response: ServerResponse, url: URL): Promise<void> {
+    const id = url.pathname.split('/')[2] ?? '';
+    const [wixId, payment] = [...payments].find(([, each]) => each.id === id) ?? [];
+    const form = new URLSearchParams(String(await readAll(request)));
+    const pressed = url.searchParams.get('outcome') ?? form.get('outcome');
+    if (pressed === null || !wixId || !payment)
+      return void response.writeHead(200, has('forbids frames') ? { 'X-Frame-Options': 'DENY' } : {}).end(pageOf(id));
+    const { order, paymentMethodData: data, setupCredentialsOnFile: setUp } = payment.asked;
+    const ending = endingOf(pressed, { urls: order?.returnUrls ?? {}, isChallenge: data?.card !== undefined, has });
+    const isSetUp = setUp?.offSession === true && ending.state === 'approved' && !has('forgets set-ups at a challenge');
+    if (payment.state === 'waiting')
+      become(wixId, payment, ending.state, { ...ending.error, ...(isSetUp && { credentialsOnFile: onFile() }) });
+    if (payment.state === 'pending') void end(wixId, payment, REVIEW_MS, undefined);
+    response.writeHead(303, { Location: ending.location }).end();
   }
 
   async function create(asked: Asked): Promise<Message> {
@@ -295,14 +327,9 @@ export async function startSmallPlugin(options: {
   async function serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const path = request.url ?? '';
     const operation = OPERATIONS.find((name) => path === `/${name}`);
-    if (path.startsWith('/page/'))
-      return void response
-        .writeHead(200, has('forbids frames') ? { 'X-Frame-Options': 'DENY' } : {})
-        .end('<!doctype html>Pay');
+    if (path.startsWith('/page/')) return servePage(request, response, new URL(path, plugin.url));
     if (!operation || request.method !== 'POST') return void response.writeHead(404).end();
-    const chunks: Buffer[] = [];
-    for await (const chunk of request as AsyncIterable<Buffer>) chunks.push(chunk);
-    const raw = Buffer.concat(chunks);
+    const raw = await readAll(request);
     const signed = isSigned({
       publicKeyPem: options.publicKeyPem,
       has,
@@ -330,10 +357,10 @@ export async function startSmallPlugin(options: {
         throw thrown;
       },
     );
-    send(response, answer);
+    send(response, answer, asked.wixTransactionId ?? '');
   }
 
-  function send(response: ServerResponse, answer: Message): void {
+  function send(response: ServerResponse, answer: Message, wixId: string): void {
     const { reasonCode } = answer;
     const changed = {
       ...answer,
@@ -343,7 +370,8 @@ export async function startSmallPlugin(options: {
     const isRefused = reasonCode !== undefined && has('declines with status 402');
     const type = has('answers as text/html') ? 'text/html' : 'application/json';
     response.writeHead(isRefused ? 402 : 200, { 'Content-Type': type });
-    const due = later.splice(0);
+    const due = later.get(wixId) ?? [];
+    later.delete(wixId);
     const text = JSON.stringify(changed);
     if (has('tells before it answers')) setTimeout(() => response.end(text), 200);
     else

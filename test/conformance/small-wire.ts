@@ -10,7 +10,11 @@ export interface Asked {
   readonly wixTransactionId?: string;
   readonly wixRefundId?: string;
   readonly merchantCredentials?: Record<string, string>;
-  readonly order?: { readonly id?: string; readonly description?: Description } | null;
+  readonly order?: {
+    readonly id?: string;
+    readonly description?: Description;
+    readonly returnUrls?: Readonly<Record<string, string | null>>;
+  } | null;
   readonly paymentMethod?: string | null;
   readonly paymentMethodData?: Data | null;
   readonly authorizeOnly?: boolean | null;
@@ -45,4 +49,10 @@ export function parseAsked(text: string): Asked {
   return withSource(text, (_, value, { source = '' }) =>
     typeof value === 'number' && /^\d{16,}$/.test(source) ? BigInt(source) : value,
   ) as Asked;
+}
+
+export async function readAll(request: AsyncIterable<Buffer>): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  for await (const chunk of request) chunks.push(chunk);
+  return Buffer.concat(chunks);
 }
