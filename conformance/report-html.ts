@@ -97,11 +97,18 @@ function eventText({ headers, text, answered, tokenRequest }: SubmittedEvent): s
   return `plugin → Wix   event, answered ${answered}\n${token}${headerLines(headers)}\n${pretty(text)}`;
 }
 
+/** What a Digest says can be read by nobody as it is. */
 function headerLines(headers: Readonly<Record<string, string>>): string {
   return Object.entries(headers)
-    .map(([name, value]) => `${name}: ${value}\n`)
+    .map(([name, value]) => `${name}: ${value}\n${/^digest$/i.test(name) ? claimsOf(value) : ''}`)
     .join('')
     .slice(0, SHOWN_MAX);
+}
+
+function claimsOf(digest: string): string {
+  const [head = '', claims = ''] = digest.replace(/^JWT=/, '').split('.');
+  const read = (part: string) => Buffer.from(part, 'base64url').toString('utf8');
+  return `        which says ${read(head)} ${read(claims)}\n`;
 }
 
 function pretty(text: string): string {

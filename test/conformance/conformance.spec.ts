@@ -196,6 +196,7 @@ describe('the report of the conformance kit', () => {
     assert.doesNotMatch(html, /<script|<link|<img|\b(src|href)=|@import|Gullible <b>/);
     assert.match(html, /Wix → plugin {3}POST http:\/\/127/);
     assert.match(html, /plugin → Wix {3}200, after/);
+    assert.match(html, /which says {&quot;alg&quot;:&quot;none&quot;/);
   });
 
   it('holds no card number, credential, secret or signature', async () => {
