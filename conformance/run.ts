@@ -60,9 +60,15 @@ async function runAll(run: Run, { checks = CHECKS, onResult }: RunOptions): Prom
   const { config } = run;
   const startedAt = new Date();
   const begun = performance.now();
-  const notice = await connectMerchant(run);
+  const unconnected = await connectMerchant(run);
+  const unpaid = await payOnce(run);
+  const notice = unpaid && (unconnected || unpaid);
   const results = new Map<Check, Result>();
-  const keep = (result: Result) => {
+  const keep = (given: Result) => {
+    // Who refuses everything refuses forgeries and nonsense too: that is no virtue.
+    const isForNothing = unpaid !== '' && given.verdict === 'passed' && !given.check.id.startsWith('connect.');
+    const says = 'it would be green for nothing while an ordinary payment is not approved';
+    const result: Result = isForNothing ? { ...given, verdict: 'blocked', says } : given;
     results.set(result.check, result);
     onResult?.(result, results.size, checks.length);
   };
@@ -94,13 +100,23 @@ async function connectMerchant(run: Run): Promise<string> {
   try {
     const { answer, merchant } = await wix.connect();
     run.merchant = merchant;
-    if (answer.status === 200 && answer.body?.accountId !== undefined) return '';
+    if (answer.status === 200 && answer.body?.reasonCode === undefined) return '';
     const hint =
       answer.status === 200 ? 'Are its credentials right?' : 'Does the plugin verify with the public key of the kit?';
     return `The merchant could not be connected: ${answer.status} ${answer.text.slice(0, 200)}. ${hint} Begin there: much of the rest follows from it.`;
   } catch (error) {
     throw new Unreachable((error as Error).message);
   }
+}
+
+/** Says what is wrong with an ordinary payment. */
+async function payOnce(run: Run): Promise<string> {
+  const wix = createWix(run, new AbortController().signal);
+  return wix.paid().then(
+    () => '',
+    (error: Error) =>
+      `An ordinary payment is not approved: it ${error.message}. Begin there: much of the rest follows from it.`,
+  );
 }
 
 async function runOne(run: Run, check: Check): Promise<Result> {

@@ -69,7 +69,7 @@ async function held(answers: typeof ANSWERS) {
     },
     capabilities: { authorizeOnly: true, googlePay: true, applePay: true, credentialsOnFile: true, redirect: true },
     limits: {
-      answerSeconds: 0.2,
+      answerSeconds: 1,
       eventSeconds: 0.2,
       retrySeconds: 0.2,
       pendingSeconds: 0.2,
@@ -96,6 +96,18 @@ describe('the conformance kit with a plugin in a bad way', () => {
       [],
     );
     assert.ok(results.filter(({ verdict }) => verdict === 'failed').length > 100);
+  });
+
+  it('finds nothing green but connecting in a plugin that refuses everything, forgeries and nonsense too', async () => {
+    const refuse = (response: ServerResponse) =>
+      response.writeHead(200, json).end('{"reasonCode":1003,"errorCode":"NO","errorMessage":"No"}');
+    const { results, notice } = await held([refuse]);
+    const green = results.filter(({ verdict }) => verdict === 'passed').map(({ check }) => check.id);
+    assert.deepEqual(
+      green.filter((id) => !id.startsWith('connect.')),
+      [],
+    );
+    assert.match(notice, /^The merchant could not be connected: 200 /);
   });
 
   it('says that a plugin which never answers cannot be tried', async () => {
