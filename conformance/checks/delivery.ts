@@ -31,6 +31,9 @@ const TROUBLES: readonly [id: string, title: string, fix: string, failure: Omit<
   ['reset', 'a broken connection', 'No answer is no delivery.', { how: 'reset' }],
 ];
 
+/** Within the quiet time. */
+const ATTEMPTS_MAX = 6;
+
 const retryLimit: NonNullable<Check['limitSeconds']> = ({ retrySeconds, answerSeconds }) =>
   2 * (retrySeconds + answerSeconds);
 
@@ -118,6 +121,21 @@ export const DELIVERY_CHECKS: readonly Check[] = [
     fix: 'There is no number of attempts after which an event may be dropped.',
     limitSeconds: ({ retrySeconds, answerSeconds }) => 3 * retrySeconds + 2 * answerSeconds,
     run: async (wix) => void (await failing(wix, { times: 3 })),
+  },
+  {
+    id: 'retry.pauses',
+    section: '8.6',
+    title: 'an event that is not taken is not sent again without a pause (derived)',
+    fix: 'Wait a second or more before the second attempt, and longer before each further one.',
+    run: async (wix) => {
+      const wixTransactionId = randomUUID();
+      wix.fail(wixTransactionId, { times: Number.POSITIVE_INFINITY });
+      const payment = await wix.paid({ change: (body) => Object.assign(body, { wixTransactionId }) });
+      await wix.until(payment, () => wix.events(payment)[0], 'the first attempt', wix.config.limits.eventSeconds);
+      await wix.quiet();
+      const { length } = wix.events(payment);
+      demand(length <= ATTEMPTS_MAX, `it came ${length} times within ${wix.config.limits.quietSeconds} s`);
+    },
   },
   {
     id: 'retry.refund',

@@ -78,6 +78,7 @@ export const BUGS = {
   'takes any 2xx for success': 'retry.202',
   'takes a page for success': 'retry.html',
   'tries three times': 'retry.many-times',
+  'never waits': 'retry.pauses',
   'retries with the same token': 'retry.fresh-token',
   'tells in any order': 'order.refund',
   // Repeats.
