@@ -147,11 +147,11 @@ export function createEngine(options: EngineOptions): Engine {
     return silent ? silence(context) : result;
   }
 
-  /** A page of its own for the buyer of this payment, if it needs one and there are any. */
+  /** A page of its own for the buyer of this payment, if it needs one, there are any, and the buyer can come back from it. */
   function pageFor(request: AuthorizeRequest, page: Decision['page']): (Page & { outcome: Outcome }) | undefined {
-    if (!page || !engine.pagesUrl) return undefined;
     const { returnUrl, paymentMethod: method } = request;
-    if (returnUrl !== '' && !isWebAddress(returnUrl)) throw invalid('return_url is not a web address');
+    if (!page || !engine.pagesUrl || returnUrl === '') return undefined;
+    if (!isWebAddress(returnUrl)) throw invalid('return_url is not a web address');
     const requestId = request.instruction?.requestId ?? '';
     const token = randomBytes(16).toString('base64url');
     const outcome = buyerAction(`${engine.pagesUrl}/pay/${token}`, referenceOf(requestId));

@@ -40,7 +40,7 @@ export interface Page {
   readonly kind: PageKind;
   /** As Wix names the payment method. */
   readonly method: string;
-  /** Where the buyer goes afterwards; empty: nowhere. */
+  /** Where the buyer goes afterwards. */
   readonly returnUrl: string;
   /** What an approval on the page leads to. */
   readonly passes: Outcome;

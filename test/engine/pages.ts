@@ -211,7 +211,7 @@ function redirect(response: ServerResponse, location: string): void {
   response.writeHead(303, { ...HEADERS, location }).end();
 }
 
-/** Back to where the payment came from, or to what became of it. */
-function leave(response: ServerResponse, { returnUrl, token }: Page): void {
-  redirect(response, returnUrl ? new URL(returnUrl).href : `/pay/${token}`);
+/** Back to where the payment came from; what became of it is in the books by then. */
+function leave(response: ServerResponse, { returnUrl }: Page): void {
+  redirect(response, new URL(returnUrl).href);
 }
