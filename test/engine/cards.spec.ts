@@ -155,6 +155,21 @@ describe('the simulated engine, driven from outside', () => {
       assert.equal(await setUp('4000000000000069'), undefined);
     });
 
+    it('gives out tokens for cards where the merchant wants them, and knows them again', async () => {
+      const setUp = async (order: ReturnType<typeof authorizeOrder>) => {
+        Object.assign(order.instruction!.credentials!.values, { onFile: 'token' });
+        const { kind } = (await client.authorize(order)).outcome!;
+        const info = kind.case === 'approved' ? kind.value.credentialsOnFile?.info : undefined;
+        return info?.case === 'paymentMethodReference' ? info.value.token : info?.case;
+      };
+      const { method } = authorizeOrder({ number: '4000000000000341' }).details!;
+      const token = await setUp(authorizeOrder({ details: { method, setupCredentialsOnFile: true } }));
+      assert.match(token ?? '', /^tok_/);
+      const details = { method: { case: 'reference' as const, value: { token: token! } } };
+      const { order } = await authorize({ details, authorizeOnly: true });
+      assert.equal(reasonOf((await client.capture(captureOrder(order))).outcome!), Reason.GENERAL_ERROR);
+    });
+
     it('gives a Mastercard its link id, in the answer and on file', async () => {
       const { method } = authorizeOrder({ number: '5555555555554444' }).details!;
       const { outcome } = await authorize({ details: { method, setupCredentialsOnFile: true } });

@@ -75,4 +75,19 @@ describe('who the simulated engine sends to a page', () => {
     const later = await authorize({ merchantInitiated: true, details: { method, offSession: true } });
     assert.equal(reasonOf(later.outcome), 'approved');
   });
+
+  it('sets up later charges of a redirect method by a token, once its buyer has paid', async () => {
+    const token = async (order: Parameters<typeof now>[0]) => {
+      const { kind } = await now(order);
+      const info = kind.case === 'approved' ? kind.value.credentialsOnFile?.info : undefined;
+      return info?.case === 'paymentMethodReference' ? info.value.token : '';
+    };
+    const options = redirect('iDeal');
+    const { order, link } = await sent({ ...options, details: { ...options.details!, setupCredentialsOnFile: true } });
+    const charge = async (value: string) =>
+      reasonOf((await authorize({ details: { method: { case: 'reference', value: { token: value } } } })).outcome);
+    assert.equal(await token(order), '');
+    await choose(link, 'approve');
+    assert.equal(await charge(await token(order)), 'approved');
+  });
 });

@@ -63,7 +63,7 @@ export function decideAuthorize(
   const isAuthenticated = kind === 'challenge' || (behaviour.threeDSecure === 'frictionless' && !details?.moto);
   const onFile =
     details?.setupCredentialsOnFile && kind !== 'hosted' && kind !== 'voucher'
-      ? credentialsOnFile(instruction.requestId, method, number, isAuthenticated)
+      ? credentialsOnFile(instruction, method, number, isAuthenticated)
       : undefined;
   const passes = outcomeOf({ ...instruction, capture, allowPartial }, behaviour, {
     ...(isAuthenticated && { threeDSecureResult: 'Y', eci: isMastercard(number) ? '02' : '05' }),
@@ -227,11 +227,19 @@ function asAsked({ requestId, amount, currency }: Instruction): Outcome {
   return approved({ processorReference: referenceOf(requestId), amount, currency });
 }
 
-/** A card is charged again by its network's id of the first payment, anything else by a token of ours. */
-function credentialsOnFile(requestId: string, method: Method, number: string, isAuthenticated: boolean) {
+/**
+ * A card is charged again by its network's id of the first payment, anything else by a token of ours; a card too, of a merchant whose
+ * credentials have `onFile` "token".
+ */
+function credentialsOnFile(
+  { requestId, credentials }: Instruction,
+  method: Method,
+  number: string,
+  isAuthenticated: boolean,
+) {
   return create(
     CredentialsOnFileSchema,
-    method?.case === 'card'
+    method?.case === 'card' && credentials?.values.onFile !== 'token'
       ? {
           info: {
             case: 'cardReference',
