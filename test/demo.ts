@@ -13,7 +13,7 @@ import { startPlayground } from './playground.ts';
 import { startKafkaBroker, untilKafkaAnswers } from './support/kafka-broker.ts';
 import { onSignal } from './support/on-signal.ts';
 
-const HELP = `Drives every flow of card payments as Wix would, and holds each against the contract.
+const HELP = `Drives every flow of payments, and of buyers who are sent to a page, as Wix would, and holds each against the contract.
 
   npm run demo [-- [--data DIR] [--kafka] | -- --apart]
 

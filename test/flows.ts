@@ -1,7 +1,8 @@
 import type { Books } from './engine/books.ts';
+import type { PaymentOptions } from './wix/requests.ts';
 import type { Payment, Wix } from './wix/wix.ts';
 
-// Every flow of cards, driven as Wix drives it, each with a verdict: the answer, the events, the engine's books and the contract.
+// Every flow of cards and of buyers who are sent to a page, driven as Wix drives it, each with a verdict: the answer, the events, the engine's books and the contract.
 
 export interface Stage {
   readonly wix: Wix;
@@ -59,6 +60,45 @@ const pending =
   };
 
 const AMOUNT = 4590n;
+
+/** What Wix calls the pages of the shop. */
+type Landing = 'successUrl' | 'errorUrl' | 'cancelUrl' | 'pendingUrl';
+
+interface Visit {
+  /** The button of the engine's page. */
+  readonly choice: string;
+  readonly fields?: Record<string, string>;
+  readonly landing: Landing;
+  /** What Wix is told at first, and in the end where that is something else. */
+  readonly reasonCode?: number;
+  readonly final?: { readonly reasonCode?: number };
+}
+
+/** A payment whose buyer is sent to the engine's page, decides there, and comes to the page of the shop that fits. */
+const visited =
+  (options: PaymentOptions, { choice, fields, landing, reasonCode, final }: Visit): Flow =>
+  async (stage, merchant) => {
+    const payment = await stage.wix.pay(merchant, options);
+    const { redirectUrl } = payment.answer.body ?? {};
+    ensure(typeof redirectUrl === 'string', 'answered without a page for the buyer');
+    const page = String(redirectUrl);
+    ensure((await fetch(page)).ok, 'the page is not there');
+    const form = new URLSearchParams({ ...fields, choice });
+    const decision = await fetch(page, { method: 'POST', body: form, redirect: 'manual' });
+    const back = await fetch(decision.headers.get('location') ?? '', { redirect: 'manual' });
+    const { returnUrls } = payment.request.order as { returnUrls: Record<Landing, string> };
+    const shop = back.headers.get('location');
+    ensure(shop === returnUrls[landing], `the buyer came to ${shop} instead of the ${landing}`);
+    let event = await told(stage, payment, 'transaction', reasonCode);
+    if (final) event = await told(stage, payment, 'transaction', final.reasonCode);
+    const isPaid = (final ?? { reasonCode }).reasonCode === undefined;
+    const { charged } = stage.engine.books;
+    ensure(charged(payment.pluginTransactionId) === (isPaid ? AMOUNT : 0n), 'the engine charged another sum');
+    return { answer: payment.answer.body, event };
+  };
+
+const challenged: PaymentOptions = { number: '4000000000003220' };
+const card = { number: '4242424242424242', expiry: '09/31', cvv: '737', holder: 'Ines Carvalho' };
 
 export const FLOWS: Readonly<Record<string, Flow>> = {
   'connect a merchant again': async ({ wix, gatewayUrl }, { merchantId, credentials, accountId }) => {
@@ -161,6 +201,31 @@ export const FLOWS: Readonly<Record<string, Flow>> = {
     ensure(answer.status === 401 && answer.text === '', 'not refused with an empty 401');
     return { answer: 401, event: 'none' };
   },
+  '3-D Secure, confirmed': visited(challenged, { choice: 'approve', landing: 'successUrl' }),
+  '3-D Secure, failed': visited(challenged, { choice: 'decline', landing: 'errorUrl', reasonCode: 3004 }),
+  '3-D Secure, cancelled': visited(challenged, { choice: 'cancel', landing: 'cancelUrl', reasonCode: 3030 }),
+  '3-D Secure, asked for by the shop': visited({ scaRequested: true }, { choice: 'approve', landing: 'successUrl' }),
+  'wallet, 3-D Secure': visited(
+    { ...challenged, wallet: 'googlePay', authenticationMethod: 'PAN_ONLY' },
+    { choice: 'approve', landing: 'successUrl' },
+  ),
+  'redirect method, paid': visited({ redirectMethod: 'iDeal' }, { choice: 'approve', landing: 'successUrl' }),
+  'redirect method, decided later': visited(
+    { redirectMethod: 'iDeal' },
+    { choice: 'later', landing: 'pendingUrl', reasonCode: 5009, final: {} },
+  ),
+  'hosted page, paid by card': visited(
+    { redirectMethod: '' },
+    { choice: 'approve', fields: card, landing: 'successUrl' },
+  ),
+  'voucher, paid later': visited(
+    { redirectMethod: 'multibanco' },
+    { choice: 'approve', landing: 'pendingUrl', reasonCode: 5009, final: {} },
+  ),
+  'voucher, never paid': visited(
+    { redirectMethod: 'multibanco' },
+    { choice: 'expire', landing: 'pendingUrl', reasonCode: 5009, final: { reasonCode: 3035 } },
+  ),
 };
 
 /** Runs every flow, and says of each what came and what was wrong. The contract's checks over the whole history come last. */

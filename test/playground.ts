@@ -7,6 +7,7 @@ import { DEVELOPMENT_MARK } from '../proto/runtime/config.ts';
 import { closeHttp, listen } from '../proto/runtime/lifecycle.ts';
 import { createLog, type Log } from '../proto/runtime/log.ts';
 import { createEngine, type Engine } from './engine/engine.ts';
+import { createPages } from './engine/pages.ts';
 import { createWix, type Wix } from './wix/wix.ts';
 
 // The whole product in one process between a simulated Wix and a simulated engine: what `npm start` and `npm run demo` run.
@@ -50,6 +51,8 @@ export interface Playground {
   readonly engine: Engine;
   readonly connector: Connector;
   readonly gatewayUrl: string;
+  /** Where the engine's pages are. */
+  readonly pagesUrl: string;
   /** The configuration of the three services. */
   readonly env: Readonly<Record<string, string>>;
   stop(): Promise<void>;
@@ -61,6 +64,8 @@ export async function startPlayground(options: {
   /** Overrides the configuration of development; a port 0 takes a free one. */
   env?: Record<string, string>;
   wixPort?: number;
+  /** Of the engine's pages for buyers. */
+  pagesPort?: number;
 }): Promise<Playground> {
   if (process.env.NODE_ENV === 'production')
     throw new Error('this is for development: NODE_ENV must not be production');
@@ -68,6 +73,8 @@ export async function startPlayground(options: {
   const log = (service: string): Log => createLog(service, process.env.LOG_LEVEL || 'warn');
   const wix = createWix({ log: log('wix'), data: `${data}/wix` });
   const engine = createEngine({ data: `${data}/engine`, log: log('engine') });
+  const pages = createPages({ engine, log: log('engine'), ...(options.pagesPort && { port: options.pagesPort }) });
+  const pagesUrl = await pages.start();
   const wixUrl = await wix.start(options.wixPort);
   const env: Record<string, string> = {
     ...DEVELOPMENT,
@@ -95,9 +102,11 @@ export async function startPlayground(options: {
     engine,
     connector,
     env,
+    pagesUrl,
     gatewayUrl: `http://127.0.0.1:${connector.gateway.port}`,
     stop: async () => {
       await connector.stop();
+      await pages.stop();
       await engine.stop();
       await wix.stop();
     },

@@ -10,8 +10,8 @@ const HELP = `Runs the whole connector on this machine, between a simulated Wix 
   --data DIR   where everything is kept (./.data); delete it to begin anew
   --help
 
-What the README's configuration table lists may be set, such as GATEWAY_PORT=9090, and WIX_PORT (8090) and CONTROL_PORT
-(8099) of the simulated Wix and of this program. Ctrl-C ends it in order.
+What the README's configuration table lists may be set, such as GATEWAY_PORT=9090, and WIX_PORT (8090), ENGINE_HTTP_PORT
+(50062) and CONTROL_PORT (8099) of the simulated Wix, of the simulated engine's pages and of this program. Ctrl-C ends it in order.
 `;
 
 const { values } = parseArgs({
@@ -19,7 +19,11 @@ const { values } = parseArgs({
 });
 
 async function startAll(data: string) {
-  const playground = await startPlayground({ data, wixPort: Number(process.env.WIX_PORT || 8090) });
+  const playground = await startPlayground({
+    data,
+    wixPort: Number(process.env.WIX_PORT || 8090),
+    pagesPort: Number(process.env.ENGINE_HTTP_PORT || 50_062),
+  });
   const control = await serveControl(playground).catch(async (error) => {
     await playground.stop();
     throw error;
@@ -36,13 +40,14 @@ async function start(data: string): Promise<void> {
       stopping ??= starting.then(({ stop }) => stop()).catch(() => undefined);
     });
   const { playground } = await starting;
-  const { wix, gatewayUrl, env } = playground;
+  const { wix, gatewayUrl, pagesUrl, env } = playground;
   console.log(`
 Ready after ${process.uptime().toFixed(1)} s. No money moves here.
 
   Wix calls        ${gatewayUrl}/wix/v1/{connect-account,create-transaction,...}, signed
   buyers return    ${env.PUBLIC_URL}/return/..., to where the engine's page sends them
   events go to     ${env.WIX_API_URL} (a simulated Wix)
+  buyers' pages    ${pagesUrl}/pay/... of the simulated engine
   your services    127.0.0.1:${env.CORE_GRPC_PORT} gRPC, token ${BACKOFFICE_TOKEN}
   health, metrics  http://127.0.0.1:${env.GATEWAY_ADMIN_PORT} gateway, :${env.CORE_HTTP_PORT} core, :${env.RELAY_PORT} relay; /health/ready, /metrics
   data             ${data}

@@ -4,7 +4,7 @@ import { DatabaseSync } from 'node:sqlite';
 import { toBinary } from '@bufbuild/protobuf';
 import { type Outcome, OutcomeSchema } from '../../proto/gen/payments/v1/outcome_pb.js';
 import type { Aftermath } from './cards.ts';
-import { COLUMNS, type Entry, entryOf, type Row, SCHEMA, valuesOf } from './entry.ts';
+import { COLUMNS, type Entry, entryOf, type Page, pageOf, type Row, SCHEMA, valuesOf } from './entry.ts';
 import { isOpen } from './outcomes.ts';
 
 // The books of the simulated engine: what it was asked, what it decided, and what money it really moved. One sqlite file of one
@@ -59,8 +59,14 @@ export function openBooks(data: string, { readOnly = false } = {}) {
       .join(', ')})`,
   );
   const update = statement(`
-    update operations set outcome = ?, ended = ?, held = ?, taken = ?, to_report = ?, later = null, due_at = null
+    update operations set outcome = ?, ended = ?, held = ?, taken = ?, to_report = ?, later = ?, due_at = ?
     where request_id = ?`);
+  const identify = statement('update operations set aftermath = ?, last_four = ? where request_id = ?');
+  const insertPage = statement(
+    'insert into pages (token, request_id, kind, method, return_url, passes) values (?, ?, ?, ?, ?, ?)',
+  );
+  const challenge = statement("update pages set kind = 'challenge', passes = ? where token = ?");
+  const page = statement('select token, request_id, kind, method, return_url, passes from pages where token = ?');
   const told = statement('update operations set to_report = 0 where request_id = ?');
   const balance = statement(`
     select sum(held) as held, sum(taken) as taken, sum(max(taken, 0)) as captured
@@ -104,18 +110,57 @@ export function openBooks(data: string, { readOnly = false } = {}) {
     }
   }
 
+  /** All of it is in the books after a kill, or nothing. */
+  function atOnce(run: () => void): void {
+    db.exec('begin immediate');
+    try {
+      run();
+      db.exec('commit');
+    } catch (error) {
+      db.exec('rollback');
+      throw error;
+    }
+  }
+
   return {
     find,
     payment,
-    record: (entry: Moveless): void => void insert.run(...valuesOf({ ...entry, ...moves(entry, entry.outcome) })),
+    record: (entry: Moveless, page?: Page): void =>
+      atOnce(() => {
+        insert.run(...valuesOf({ ...entry, ...moves(entry, entry.outcome) }));
+        if (!page) return;
+        const passes = toBinary(OutcomeSchema, page.passes);
+        insertPage.run(page.token, page.requestId, page.kind, page.method, page.returnUrl, passes);
+      }),
 
-    /** Gives an open operation its outcome. Whoever asked has had an answer already: it is to be reported, unless a Cancel ended it. */
-    settle(requestId: string, outcome: Outcome, { ended = false } = {}): void {
+    /**
+     * Gives an open operation its outcome, which may itself be pending and turn into another later on. Whoever asked has had an answer
+     * already: it is to be reported, unless a Cancel ended it.
+     */
+    settle(
+      requestId: string,
+      outcome: Outcome,
+      { ended = false, later, dueAt }: Later & { ended?: boolean } = {},
+    ): void {
       const entry = find(requestId);
       if (!entry || !isOpen(entry.outcome)) throw new Error(`${requestId} is not an open operation`);
       const { held, taken } = moves(entry, outcome);
-      update.run(toBinary(OutcomeSchema, outcome), Number(ended), held, taken, Number(!ended), requestId);
+      const next = [later ? toBinary(OutcomeSchema, later) : null, later ? (dueAt ?? 0) : null] as const;
+      update.run(toBinary(OutcomeSchema, outcome), Number(ended), held, taken, Number(!ended), ...next, requestId);
     },
+
+    /** The page of a link, if it was ever given out. */
+    page(token: string): Page | undefined {
+      const row = page.get(token) as Row | undefined;
+      return row && pageOf(row);
+    },
+
+    /** The card that a buyer typed on a page, of which the books keep no more than of any other. */
+    identify: (requestId: string, { aftermath, lastFour }: Pick<Entry, 'aftermath' | 'lastFour'>): void =>
+      void identify.run(aftermath, lastFour, requestId),
+
+    /** A page goes on with the check of a card. */
+    challenge: (token: string, passes: Outcome): void => void challenge.run(toBinary(OutcomeSchema, passes), token),
 
     /** Open operations that are due at this time (milliseconds since 1970). */
     due,
@@ -144,6 +189,12 @@ export function openBooks(data: string, { readOnly = false } = {}) {
       sums.all().map((row) => ({ ...(row as unknown as Totals), operations: Number(row.operations) })),
     close: () => db.close(),
   };
+}
+
+/** What an open outcome turns into, and when (milliseconds since 1970). */
+export interface Later {
+  readonly later?: Outcome;
+  readonly dueAt?: number;
 }
 
 type Moveless = Omit<Entry, 'held' | 'taken'>;

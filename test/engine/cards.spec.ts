@@ -45,6 +45,12 @@ describe('the simulated engine, driven from outside', () => {
       '4100000000000019': 5001,
       '4000002500003155': 3004,
       '4000000000003220': 3004,
+      '4000008400001280': 3004,
+      '4000008260003178': 3004,
+      '4000000000003055': 'approved',
+      '378282246310005': 'approved',
+      '4000000000030124': 3012,
+      '4000000000060006': 6000,
       '4242424242424241': 3015,
       none: 3015,
     };
@@ -88,12 +94,36 @@ describe('the simulated engine, driven from outside', () => {
       assert.equal(reasonOf((await client.void(voidOrder(order))).outcome!), 'approved');
     });
 
-    it('4000000000005126 refunds fail 3025', async () => {
-      const { order } = await authorize({ number: '4000000000005126' });
-      assert.equal(reasonOf((await client.refund(refundOrder(order))).outcome!), 3025);
+    it('4000000000060014 voids fail, captures do not', async () => {
+      const { order } = await authorize({ number: '4000000000060014', authorizeOnly: true });
+      assert.equal(reasonOf((await client.void(voidOrder(order))).outcome!), Reason.GENERAL_ERROR);
+      assert.equal(reasonOf((await client.capture(captureOrder(order))).outcome!), 'approved');
     });
 
-    it('R12 declines what is live, and what needs a page', async () => {
+    for (const [number, reason] of Object.entries({
+      '4000000000005126': 3025,
+      '4000000000010134': 1013,
+      '4000000000030330': 3033,
+    }))
+      it(`${number} refunds fail ${reason}`, async () => {
+        const { order } = await authorize({ number });
+        assert.equal(reasonOf((await client.refund(refundOrder(order))).outcome!), reason);
+        assert.equal(engine.books.charged(order.instruction!.transactionId), 4_590n);
+      });
+
+    it('4000000000030249 is refunded as a whole, and not in parts: 3024', async () => {
+      const { order } = await authorize({ number: '4000000000030249' });
+      assert.equal(reasonOf((await client.refund(refundOrder(order, 1n))).outcome!), 3024);
+      assert.equal(reasonOf((await client.refund(refundOrder(order))).outcome!), 'approved');
+    });
+
+    it('4000000000030124 approves half, where the merchant takes less than was asked', async () => {
+      const { order, outcome } = await authorize({ number: '4000000000030124', amount: 1_001n, allowPartial: true });
+      assert.equal(outcome.kind.case === 'approved' && outcome.kind.value.amount, 501n);
+      assert.equal(engine.books.charged(order.instruction!.transactionId), 501n);
+    });
+
+    it('R12 declines what is live, and what needs a page where there is none', async () => {
       const redirect = { method: { case: 'redirect' as const, value: {} } };
       assert.equal(reasonOf((await authorize({ mode: Mode.LIVE })).outcome), Reason.TEST_MODE);
       assert.equal(reasonOf((await authorize({ details: redirect })).outcome), Reason.PAYMENT_METHOD_NOT_AVAILABLE);
@@ -125,6 +155,48 @@ describe('the simulated engine, driven from outside', () => {
       assert.equal(await setUp('4000000000000069'), undefined);
     });
 
+    it('gives out tokens for cards where the merchant wants them, and knows them again', async () => {
+      const setUp = async (order: ReturnType<typeof authorizeOrder>) => {
+        Object.assign(order.instruction!.credentials!.values, { onFile: 'token' });
+        const { kind } = (await client.authorize(order)).outcome!;
+        const info = kind.case === 'approved' ? kind.value.credentialsOnFile?.info : undefined;
+        return info?.case === 'paymentMethodReference' ? info.value.token : info?.case;
+      };
+      const { method } = authorizeOrder({ number: '4000000000000341' }).details!;
+      const token = await setUp(authorizeOrder({ details: { method, setupCredentialsOnFile: true } }));
+      assert.match(token ?? '', /^tok_/);
+      const details = { method: { case: 'reference' as const, value: { token: token! } } };
+      const { order } = await authorize({ details, authorizeOnly: true });
+      assert.equal(reasonOf((await client.capture(captureOrder(order))).outcome!), Reason.GENERAL_ERROR);
+    });
+
+    it('gives a Mastercard its link id, in the answer and on file', async () => {
+      const { method } = authorizeOrder({ number: '5555555555554444' }).details!;
+      const { outcome } = await authorize({ details: { method, setupCredentialsOnFile: true } });
+      assert.ok(outcome.kind.case === 'approved');
+      const { transactionLinkId, credentialsOnFile } = outcome.kind.value;
+      assert.match(transactionLinkId, /^[0-9A-F]{22}$/);
+      const info = credentialsOnFile?.info;
+      assert.equal(info?.case === 'cardReference' && info.value.transactionLinkId, transactionLinkId);
+    });
+
+    it('4000000000030439 is set up, and its later charges are revoked: 3043', async () => {
+      const number = '4000000000030439';
+      const { method } = authorizeOrder({ number }).details!;
+      assert.ok(method.case === 'card');
+      assert.equal(reasonOf((await authorize({ number })).outcome), 'approved');
+      Object.assign(method.value, { networkTransactionId: 'NET1', cvv: '' });
+      const later = await authorize({ merchantInitiated: true, details: { method } });
+      assert.equal(reasonOf(later.outcome), Reason.BUYER_REVOKED_AUTHORIZATION);
+      const { outcome } = await wallet(number, Wallet_AuthenticationMethod.PAN_ONLY, true);
+      const info = outcome.kind.case === 'approved' ? outcome.kind.value.credentialsOnFile?.info : undefined;
+      assert.ok(info?.case === 'paymentMethodReference');
+      const byToken = await authorize({
+        details: { method: { case: 'reference', value: { token: info.value.token } } },
+      });
+      assert.equal(reasonOf(byToken.outcome), Reason.BUYER_REVOKED_AUTHORIZATION);
+    });
+
     it('charges the token that it gave out for a wallet, and no other', async () => {
       const { outcome } = await wallet('4242424242424242', Wallet_AuthenticationMethod.PAN_ONLY, true);
       const onFile = outcome.kind.case === 'approved' ? outcome.kind.value.credentialsOnFile : undefined;
@@ -144,8 +216,11 @@ describe('the simulated engine, driven from outside', () => {
       return result.case === 'account' ? result.value : result.value?.reason;
     };
 
-    it('R12 refuses invalid and blocked keys, live mode, and a currency that the account does not take', async () => {
+    it('R12 refuses a key by what it says, live mode, and a currency that the account does not take', async () => {
+      assert.equal(await verify({ apiKey: 'closed' }), 2000);
       assert.equal(await verify({ apiKey: 'invalid' }), 2002);
+      assert.equal(await verify({ apiKey: 'inactive' }), 2007);
+      assert.equal(await verify({ apiKey: 'broken' }), 6000);
       assert.equal(await verify({ api_key: 'blocked' }), 2001);
       assert.equal(await verify({ apiKey: 'k' }, { mode: Mode.LIVE }), 2008);
       assert.equal(await verify({ apiKey: 'k', currencies: 'EUR, usd' }, { currency: 'JPY' }), 2009);

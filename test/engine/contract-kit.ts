@@ -60,6 +60,8 @@ export interface Kit {
 }
 
 const AT_ONCE = 8;
+/** Of nobody: a buyer of the suite goes to no page. */
+const RETURN_URL = 'https://connector.example/return/AAAAAAAAAAAAAAAAAAAAAA';
 
 export async function createKit(transport: Transport, means: Means): Promise<Kit> {
   const engine = createClient(ProcessorService, transport);
@@ -86,6 +88,7 @@ export async function createKit(transport: Transport, means: Means): Promise<Kit
       const order = own(
         authorizeOrder({
           currency: means.currency,
+          returnUrl: merchantInitiated ? '' : RETURN_URL,
           ...options,
           details: {
             method: { case: 'card', value: { ...CARD, ...defined(chosen) } },

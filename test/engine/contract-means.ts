@@ -69,6 +69,7 @@ export const SIMULATED_MEANS: Means = meansSchema.parse({
     callLost: '4000000000000259',
     captureDeclined: '4000000000000341',
     refundDeclined: '4000000000005126',
+    buyerAction: '4000000000003220',
   },
   wrongCredentials: { apiKey: 'invalid' },
 });

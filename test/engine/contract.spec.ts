@@ -7,19 +7,9 @@ import { quietLog } from '../support/log.ts';
 import { SIMULATED_MEANS } from './contract-means.ts';
 import { describeProcessor } from './contract-suite.ts';
 import { createEngine } from './engine.ts';
-import type { FaultHook } from './fault.ts';
+import { createPages } from './pages.ts';
 
 const TOKEN = 'a-token-of-the-tests-that-is-long-enough';
-const ASKS_FOR_THE_BUYER = '4000000000003220';
-
-// The engine has no page yet, so it is told to show one.
-const asksForTheBuyer: FaultHook = (_, request) =>
-  request.$typeName === 'processor.v1.AuthorizeRequest' &&
-  !request.merchantInitiated &&
-  request.details?.method.case === 'card' &&
-  request.details.method.value.number === ASKS_FOR_THE_BUYER
-    ? { kind: { case: 'buyerAction', value: { url: 'https://pay.example/1' } } }
-    : undefined;
 
 describe('held to its contract over gRPC', () => {
   const channels: ReturnType<typeof createGrpcTransport>[] = [];
@@ -28,7 +18,9 @@ describe('held to its contract over gRPC', () => {
   before(async () => {
     const log = quietLog();
     const engine = createEngine({ data: ':memory:', log, pendingMs: 300 });
-    engine.fault = asksForTheBuyer;
+    // Buyers reach them behind somebody's TLS.
+    const pages = createPages({ engine, log, url: 'https://pay.example' });
+    await pages.start();
     const allowed = Object.fromEntries(ProcessorService.methods.map(({ name }) => [name, ['gateway'] as const]));
     const interceptors = [requireToken(createCallers(`core:gateway:${TOKEN}`), allowed, log)];
     const server = createGrpcServer({ host: '127.0.0.1', port: 0, routes: engine.routes, interceptors, log });
@@ -39,6 +31,7 @@ describe('held to its contract over gRPC', () => {
     stop = async () => {
       for (const channel of channels) channel.close();
       await server.stop(100);
+      await pages.stop();
       await engine.stop();
     };
   });
@@ -49,7 +42,6 @@ describe('held to its contract over gRPC', () => {
     withoutToken: channels[1]!,
     means: {
       ...SIMULATED_MEANS,
-      cards: { ...SIMULATED_MEANS.cards, buyerAction: { number: ASKS_FOR_THE_BUYER } },
       silenceMs: 300,
     },
   }));

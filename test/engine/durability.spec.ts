@@ -28,7 +28,14 @@ describe('the simulated engine as a program', () => {
   });
 
   async function start(): Promise<string> {
-    const env = { ...process.env, ENGINE_PORT: '0', ENGINE_DATA: data, ENGINE_TOKEN: TOKEN, LOG_LEVEL: 'error' };
+    const env = {
+      ...process.env,
+      ENGINE_PORT: '0',
+      ENGINE_HTTP_PORT: '0',
+      ENGINE_DATA: data,
+      ENGINE_TOKEN: TOKEN,
+      LOG_LEVEL: 'error',
+    };
     running = spawn(process.execPath, [program('main.ts')], { env, stdio: ['ignore', 'pipe', 'inherit'] });
     let printed = '';
     running.stdout?.setEncoding('utf8').on('data', (chunk: string) => {

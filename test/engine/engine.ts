@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import { create } from '@bufbuild/protobuf';
 import {
   type Client,
@@ -20,10 +21,11 @@ import {
 } from '../../proto/gen/processor/v1/processor_pb.js';
 import type { Log } from '../../proto/runtime/log.ts';
 import { type Loop, sleep, startLoop } from '../../proto/runtime/loop.ts';
-import { type Books, openBooks } from './books.ts';
+import { type Books, type Later, openBooks } from './books.ts';
 import { type Decision, decideAuthorize, decideCapture, decideRefund, decideVoid, referenceOf } from './decide.ts';
+import type { Page } from './entry.ts';
 import type { FaultHook, Method, OutcomeInit, ProcessorRequest } from './fault.ts';
-import { approved, failed, isOpen } from './outcomes.ts';
+import { approved, buyerAction, expired, failed, isOpen } from './outcomes.ts';
 import { verifyAccount } from './verify-account.ts';
 
 // The simulated engine: somebody else's system, with books of its own, behind the same port as any engine. It is told what to do
@@ -46,8 +48,13 @@ export interface Engine {
   readonly books: Books;
   fault: FaultHook | undefined;
   reportTo: Client<typeof PaymentsService> | undefined;
-  /** Ends a pending operation or a buyer action: the answer of a buyer, a bank or a fraud team. Throws if it is not open. */
-  settle(requestId: string, outcome: OutcomeInit): void;
+  /** Where its pages are, such as http://127.0.0.1:50062; without it what needs a page is declined. */
+  pagesUrl: string | undefined;
+  /**
+   * Ends a pending operation or a buyer action: the answer of a buyer, a bank or a fraud team. Throws if it is not open. An outcome that
+   * is open itself may turn into another one.
+   */
+  settle(requestId: string, outcome: OutcomeInit, next?: Later): void;
   /** Begins to decide what is pending and to report it. */
   start(): void;
   /** Ends silent calls and closes the books. */
@@ -56,6 +63,9 @@ export interface Engine {
 
 const IDLE_MS = 50;
 const FOR_EVER_MS = 2 ** 31 - 1;
+/** A page that nobody used or cancelled for so long is of no use any more. */
+const PAGE_MS = 24 * 60 * 60 * 1_000;
+const RETURN_URL_MAX = 2_000;
 /** After one of these, asking the core once more changes nothing. */
 const NEVER_AGAIN = [Code.NotFound, Code.FailedPrecondition, Code.InvalidArgument];
 
@@ -106,29 +116,46 @@ export function createEngine(options: EngineOptions): Engine {
       if (known && known.kind !== kind && known.kind !== 'tombstone')
         throw invalid('the request_id is of another kind');
       if (known) return { outcome: known.outcome };
-      const decision = { ...decide(instruction), ...(told && { outcome: told, later: undefined, silent: undefined }) };
+      const { page: needed, ...decided } = decide(instruction);
+      const page = told || !('returnUrl' in request) ? undefined : pageFor(request, needed);
+      const pageless = told ? { ...decided, outcome: told, later: undefined, silent: undefined } : decided;
+      const decision = page ? { ...decided, outcome: page.outcome, later: LEFT } : pageless;
       silent = decision.silent;
       if (silent === 'doing nothing') return { outcome: decision.outcome };
-      books.record({
-        requestId,
-        kind,
-        transactionId: instruction.transactionId,
-        accountReference: instruction.accountReference,
-        originalRequestId: 'original' in request ? (request.original?.requestId ?? '') : requestId,
-        amount: instruction.amount,
-        currency: instruction.currency,
-        sale: 'capture' in request && request.capture,
-        aftermath: decision.aftermath ?? '',
-        lastFour: decision.lastFour ?? '',
-        token: decision.token ?? '',
-        outcome: decision.outcome,
-        ended: false,
-        later: decision.later,
-        dueAt: decision.later && Date.now() + pendingMs,
-      });
+      books.record(
+        {
+          requestId,
+          kind,
+          transactionId: instruction.transactionId,
+          accountReference: instruction.accountReference,
+          originalRequestId: 'original' in request ? (request.original?.requestId ?? '') : requestId,
+          amount: instruction.amount,
+          currency: instruction.currency,
+          sale: 'capture' in request && request.capture,
+          aftermath: decision.aftermath ?? '',
+          lastFour: decision.lastFour ?? '',
+          token: decision.token ?? '',
+          outcome: decision.outcome,
+          ended: false,
+          later: decision.later,
+          dueAt: decision.later && Date.now() + (page ? PAGE_MS : pendingMs),
+        },
+        page,
+      );
       return { outcome: decision.outcome };
     });
     return silent ? silence(context) : result;
+  }
+
+  /** A page of its own for the buyer of this payment, if it needs one, there are any, and the buyer can come back from it. */
+  function pageFor(request: AuthorizeRequest, page: Decision['page']): (Page & { outcome: Outcome }) | undefined {
+    const { returnUrl, paymentMethod: method } = request;
+    if (!page || !engine.pagesUrl || returnUrl === '') return undefined;
+    if (!isWebAddress(returnUrl)) throw invalid('return_url is not a web address');
+    const requestId = request.instruction?.requestId ?? '';
+    const token = randomBytes(16).toString('base64url');
+    const outcome = buyerAction(`${engine.pagesUrl}/pay/${token}`, referenceOf(requestId));
+    return { ...page, token, requestId, method, returnUrl, outcome };
   }
 
   const paymentOf = (request: CaptureRequest | VoidRequest | RefundRequest) =>
@@ -221,8 +248,9 @@ export function createEngine(options: EngineOptions): Engine {
     books,
     fault: undefined,
     reportTo: options.reportTo,
-    settle: (requestId, outcome) => {
-      books.settle(requestId, create(OutcomeSchema, outcome));
+    pagesUrl: undefined,
+    settle: (requestId, outcome, next) => {
+      books.settle(requestId, create(OutcomeSchema, outcome), next);
       loop?.wake();
     },
     start: () => {
@@ -239,6 +267,7 @@ export function createEngine(options: EngineOptions): Engine {
 }
 
 const CANCELLED = failed('CANCELLED', 'The operation was cancelled before it was approved');
+const LEFT = expired('BUYER_LEFT', 'The buyer did not finish the payment');
 const NOT_APPROVED = failed('NOT_APPROVED', 'There is no approval to undo');
 
 function bare({ requestId, transactionId, accountReference }: Omit<Subject, '$typeName'>) {
@@ -267,6 +296,10 @@ function validInstruction(instruction: Instruction | undefined): Instruction {
 function validSubject(subject: Subject | undefined): Subject {
   if (!subject?.requestId) throw invalid('request_id is required');
   return subject;
+}
+
+function isWebAddress(url: string): boolean {
+  return url.length <= RETURN_URL_MAX && URL.canParse(url) && /^https?:$/.test(new URL(url).protocol);
 }
 
 const invalid = (message: string) => new ConnectError(message, Code.InvalidArgument);

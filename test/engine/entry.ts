@@ -1,7 +1,7 @@
 import type { SQLOutputValue } from 'node:sqlite';
 import { fromBinary, toBinary } from '@bufbuild/protobuf';
 import { type Outcome, OutcomeSchema } from '../../proto/gen/payments/v1/outcome_pb.js';
-import type { Aftermath } from './cards.ts';
+import type { Aftermath, PageKind } from './cards.ts';
 
 // One row of the simulated engine's books, and the tables that hold it.
 
@@ -30,6 +30,20 @@ export interface Entry {
   /** What a pending outcome turns into, when it is due (milliseconds since 1970). */
   readonly later: Outcome | undefined;
   readonly dueAt: number | undefined;
+}
+
+/** Where a buyer decides about one operation. */
+export interface Page {
+  /** The last part of its link: 128 random bits. */
+  readonly token: string;
+  readonly requestId: string;
+  readonly kind: PageKind;
+  /** As Wix names the payment method. */
+  readonly method: string;
+  /** Where the buyer goes afterwards. */
+  readonly returnUrl: string;
+  /** What an approval on the page leads to. */
+  readonly passes: Outcome;
 }
 
 export type Row = Record<string, SQLOutputValue>;
@@ -71,6 +85,17 @@ export function valuesOf(entry: Entry) {
   ];
 }
 
+export function pageOf(row: Row): Page {
+  return {
+    token: String(row.token),
+    requestId: String(row.request_id),
+    kind: String(row.kind) as PageKind,
+    method: String(row.method),
+    returnUrl: String(row.return_url),
+    passes: fromBinary(OutcomeSchema, row.passes as Uint8Array),
+  };
+}
+
 // WAL with synchronous = normal survives the death of the process, not of the machine: enough for a simulator, and fast.
 export const SCHEMA = `
 pragma journal_mode = wal;
@@ -102,6 +127,14 @@ create index if not exists operations_of_original on operations (original_reques
 create index if not exists operations_by_token on operations (token) where token <> '';
 create index if not exists operations_due on operations (due_at) where due_at is not null;
 create index if not exists operations_to_report on operations (number) where to_report = 1;
+create table if not exists pages (
+  token text primary key,
+  request_id text not null unique,
+  kind text not null check (kind in ('challenge', 'redirect', 'voucher', 'hosted')),
+  method text not null,
+  return_url text not null,
+  passes blob not null
+) strict, without rowid;
 create table if not exists calls (
   request_id text not null,
   method text not null,

@@ -12,15 +12,20 @@ import { logCalls } from '../../proto/runtime/rpc.ts';
 import { readTls } from '../../proto/runtime/tls.ts';
 import { engineConfig } from './config.ts';
 import { createEngine } from './engine.ts';
+import { createPages } from './pages.ts';
 
-const HELP = `The simulated engine: processor.v1 over gRPC, with books of its own. It moves no money.
+const HELP = `The simulated engine: processor.v1 over gRPC, with books of its own and pages for buyers. It moves no money.
 
   ENGINE_TOKEN       what callers must send as bearer token, 32 characters or more (obligatory)
   ENGINE_HOST        address to listen on (127.0.0.1)
   ENGINE_PORT        port to listen on (50061)
   ENGINE_DATA        folder of the books (./.data/engine)
-  ENGINE_PENDING_MS  how long a payment stays under review (1500)
+  ENGINE_PENDING_MS  how long a payment stays under review, and a voucher unpaid (1500)
   ENGINE_ANSWER_MS   how long each answer takes: 0, where a real engine needs some 300
+  ENGINE_HTTP_HOST   address of the pages for buyers (127.0.0.1)
+  ENGINE_HTTP_PORT   port of the pages (50062)
+  ENGINE_HTTP_URL    as buyers reach them, https://host, where that is not this machine
+  ENGINE_VOUCHER_MS  how long a voucher is good: three days unless it is set, at most 180 (259200000)
   CORE_URL           where late outcomes are reported, for example 127.0.0.1:50051
   CORE_TOKEN         token for the core, of the role engine
   ENGINE_TLS_CERT, ENGINE_TLS_KEY, ENGINE_TLS_CA
@@ -60,6 +65,15 @@ function createEngineService(env: Env): Service {
     pendingMs: config.ENGINE_PENDING_MS,
     ...(core && { reportTo: createClient(PaymentsService, core) }),
   });
+  const pages = createPages({
+    engine,
+    log,
+    host: config.ENGINE_HTTP_HOST,
+    port: config.ENGINE_HTTP_PORT,
+    url: config.ENGINE_HTTP_URL,
+    decideMs: config.ENGINE_PENDING_MS,
+    voucherMs: config.ENGINE_VOUCHER_MS,
+  });
   const callers = createCallers(`core:gateway:${config.ENGINE_TOKEN.reveal()}`);
   const allowed = Object.fromEntries(ProcessorService.methods.map(({ name }) => [name, ['gateway'] as const]));
   const server = createGrpcServer({
@@ -73,13 +87,15 @@ function createEngineService(env: Env): Service {
   return {
     start: async () => {
       engine.start();
+      const pagesUrl = await pages.start();
       const listening = await server.start();
       process.stdout.write(
-        `The simulated engine listens on ${inBrackets(config.ENGINE_HOST)}:${listening}; its books are in ${config.ENGINE_DATA}\n`,
+        `The simulated engine listens on ${inBrackets(config.ENGINE_HOST)}:${listening}; its books are in ${config.ENGINE_DATA}, its pages at ${pagesUrl}\n`,
       );
     },
     stop: async () => {
       await server.stop(1_000);
+      await pages.stop();
       core?.close();
       await engine.stop();
     },

@@ -29,6 +29,10 @@ export interface PaymentOptions {
   readonly mode?: Mode;
   readonly requestId?: string;
   readonly transactionId?: string;
+  readonly returnUrl?: string;
+  readonly paymentMethod?: string;
+  readonly merchantInitiated?: boolean;
+  readonly allowPartial?: boolean;
   /** Instead of the card. */
   readonly details?: MessageInitShape<typeof PaymentDetailsSchema>;
 }
@@ -40,7 +44,10 @@ export function authorizeOrder(options: PaymentOptions = {}): AuthorizeRequest {
   return create(AuthorizeRequestSchema, {
     instruction: instruction(options),
     capture: !authorizeOnly,
-    paymentMethod: 'creditCard',
+    paymentMethod: options.paymentMethod ?? 'creditCard',
+    returnUrl: options.returnUrl ?? '',
+    merchantInitiated: options.merchantInitiated ?? false,
+    allowPartial: options.allowPartial ?? false,
     details: options.details ?? {
       method: {
         case: 'card',

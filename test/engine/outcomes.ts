@@ -18,8 +18,18 @@ export function declined([reason, errorCode, message]: Decline, processorReferen
   return create(OutcomeSchema, { kind: { case: 'declined', value } });
 }
 
-export function pending(reason: Reason, processorReference: string): Outcome {
-  return create(OutcomeSchema, { kind: { case: 'pending', value: { reason, processorReference } } });
+export function pending(reason: Reason, processorReference: string, expiresAt?: Timestamp): Outcome {
+  const value = { reason, processorReference, ...(expiresAt && { expiresAt }) };
+  return create(OutcomeSchema, { kind: { case: 'pending', value } });
+}
+
+export function buyerAction(url: string, processorReference: string): Outcome {
+  return create(OutcomeSchema, { kind: { case: 'buyerAction', value: { url, processorReference } } });
+}
+
+/** The hold, or the time to act, has run out. */
+export function expired(errorCode: string, message: string): Outcome {
+  return create(OutcomeSchema, { kind: { case: 'expired', value: { errorCode, message } } });
 }
 
 /** Certainly nothing happened, and nothing will. */

@@ -6,15 +6,14 @@ import type { VerifyAccountRequest, VerifyAccountResponseSchema } from '../../pr
 import type { Decline } from './outcomes.ts';
 
 /**
- * Any credentials connect but a few: `apiKey` (or `api_key`) "invalid" and "blocked" are refused, `accountRef` (or `account_ref`)
- * names the account, and `currencies` ("EUR,USD") limits it.
+ * Any credentials connect but a few: the `apiKey` (or `api_key`) of REFUSED, `accountRef` (or `account_ref`) names the account, and
+ * `currencies` ("EUR,USD") limits it.
  */
 export function verifyAccount(request: VerifyAccountRequest): MessageInitShape<typeof VerifyAccountResponseSchema> {
   const credentials = request.credentials?.values ?? {};
   const apiKey = credentials.apiKey ?? credentials.api_key;
   const currencies: string[] = (credentials.currencies ?? '').toUpperCase().match(/[A-Z]{3}/g) ?? [];
-  if (apiKey === 'invalid') return refused(INVALID);
-  if (apiKey === 'blocked') return refused(BLOCKED);
+  if (apiKey !== undefined && Object.hasOwn(REFUSED, apiKey)) return refused(REFUSED[apiKey]!);
   if (request.mode === Mode.LIVE) return refused(SIMULATED);
   if (request.currency && currencies.length > 0 && !currencies.includes(request.currency.toUpperCase()))
     return refused(CURRENCY);
@@ -23,8 +22,14 @@ export function verifyAccount(request: VerifyAccountRequest): MessageInitShape<t
   return { result: { case: 'account', value: { accountReference, name, currencies } } };
 }
 
-const INVALID: Decline = [Reason.MERCHANT_ACCOUNT_INVALID, 'CREDENTIALS', 'The API key is not valid'];
-const BLOCKED: Decline = [Reason.MERCHANT_ACCOUNT_BLOCKED_OR_RESTRICTED, 'BLOCKED', 'The account is blocked'];
+/** API keys that do not connect. */
+const REFUSED: Readonly<Record<string, Decline>> = {
+  closed: [Reason.MERCHANT_ACCOUNT_IS_NOT_ACTIVE, 'CLOSED', 'The account is closed'],
+  blocked: [Reason.MERCHANT_ACCOUNT_BLOCKED_OR_RESTRICTED, 'BLOCKED', 'The account is blocked'],
+  invalid: [Reason.MERCHANT_ACCOUNT_INVALID, 'CREDENTIALS', 'The API key is not valid'],
+  inactive: [Reason.PAYMENT_METHOD_IS_NOT_ACTIVATED, 'NOT_ACTIVATED', 'No payment method is activated'],
+  broken: [Reason.GENERAL_ERROR, 'FAULT', 'The account could not be checked'],
+};
 const SIMULATED: Decline = [Reason.MERCHANT_ACCOUNT_IS_IN_TEST_MODE, 'SIMULATED', 'This engine takes no live payments'];
 const CURRENCY: Decline = [
   Reason.MERCHANT_ACCOUNT_DOES_NOT_MATCH_CURRENCY,

@@ -31,6 +31,7 @@ describe('npm run demo, killed in the middle', function () {
       RELAY_PORT: '0',
       CORE_GRPC_PORT: '0',
       CORE_HTTP_PORT: '0',
+      ENGINE_HTTP_PORT: '0',
     };
     const [wixPort, controlPort] = [await freePort(), await freePort()];
     const env = { ...own, WIX_PORT: wixPort, CONTROL_PORT: controlPort };

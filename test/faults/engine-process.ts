@@ -12,6 +12,7 @@ export interface EngineProcess extends Program {
 export async function startEngine(data: string, port = '0', answerMs = '0'): Promise<EngineProcess> {
   const env = {
     ENGINE_PORT: port,
+    ENGINE_HTTP_PORT: '0',
     ENGINE_DATA: data,
     ENGINE_TOKEN,
     ENGINE_PENDING_MS: '200',

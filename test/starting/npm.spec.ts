@@ -72,7 +72,7 @@ describe('a command of the README', function () {
     { env?: () => Promise<Env> | Env; args?: () => string[]; up: RegExp; least?: number }
   > = {
     start: {
-      env: async () => ({ WIX_PORT: await freePort(), CONTROL_PORT: await freePort() }),
+      env: async () => ({ ENGINE_HTTP_PORT: '0', WIX_PORT: await freePort(), CONTROL_PORT: await freePort() }),
       args: () => ['--', '--data', path.join(folder, 'start')],
       up: /^Ready after/m,
       least: 3,
@@ -89,7 +89,12 @@ describe('a command of the README', function () {
       least: 3,
     },
     engine: {
-      env: () => ({ ENGINE_TOKEN: TOKEN, ENGINE_PORT: '0', ENGINE_DATA: path.join(folder, 'engine') }),
+      env: () => ({
+        ENGINE_TOKEN: TOKEN,
+        ENGINE_PORT: '0',
+        ENGINE_HTTP_PORT: '0',
+        ENGINE_DATA: path.join(folder, 'engine'),
+      }),
       up: /listens on/,
     },
     gateway: { env: () => ({ ...stage.env, CORE_TOKEN: TOKEN }), up: /"event":"gateway.listening"/ },

@@ -50,7 +50,7 @@ describe('where PostgreSQL cannot run', function () {
 
   /** All that a program says on stderr, and its exit code. */
   function run(place: string, file: string, args: readonly string[] = [], env = {}) {
-    const own = { PATH: process.env.PATH, WIX_PORT: '0', CONTROL_PORT: '0', ...env };
+    const own = { PATH: process.env.PATH, WIX_PORT: '0', ENGINE_HTTP_PORT: '0', CONTROL_PORT: '0', ...env };
     const { status, stderr } = spawnSync(process.execPath, [file, ...args], { cwd: place, env: own, encoding: 'utf8' });
     return { status, stderr };
   }

@@ -90,6 +90,7 @@ describe('IPv6', () => {
         ENGINE_HOST: '[::1]',
         ENGINE_TOKEN: TOKEN,
         ENGINE_PORT: '0',
+        ENGINE_HTTP_PORT: '0',
         ENGINE_DATA: ':memory:',
       });
       const port = await engine.until(({ out }) => {

@@ -49,6 +49,7 @@ describe('R33 programs with TLS, whose certificates are files', () => {
     startProgram('test/engine/main.ts', {
       ENGINE_TOKEN: TOKEN,
       ENGINE_PORT: '0',
+      ENGINE_HTTP_PORT: '0',
       ENGINE_DATA: path.join(folder, 'engine'),
       ...filesFor('ENGINE'),
     });

@@ -76,6 +76,7 @@ describe('the shape of one message to Wix', () => {
         /redirectUrl and reasonCode/,
       ],
       ['a page without TLS', 'create', { ...ok, redirectUrl: 'http://a.b/' }, /not an absolute https URL/],
+      ['a page of another network', 'create', { ...ok, redirectUrl: 'http://127.0.0.1.b/' }, /not an absolute https/],
       [
         'a page for a telephone order',
         'create',

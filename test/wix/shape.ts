@@ -58,8 +58,11 @@ export const digits = matching(/^(0|[1-9]\d*)$/, 'is not a string of digits');
 
 export const guid = matching(/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i, 'is not a GUID');
 
-export const httpsUrl = test('is not an absolute https URL', (value) =>
-  typeof value === 'string' && URL.canParse(value) && new URL(value).protocol === 'https:');
+/** Plain http is for an engine on this machine. */
+export const httpsUrl = test('is not an absolute https URL', (value) => {
+  const url = typeof value === 'string' ? URL.parse(value) : null;
+  return url?.protocol === 'https:' || (url?.protocol === 'http:' && url.hostname === '127.0.0.1');
+});
 
 export const stringMap = test('is not an object of strings', (value) =>
   isObject(value) && Object.values(value).every((member) => typeof member === 'string'));
