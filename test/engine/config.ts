@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { flag, host, isLoopback, milliseconds, port, text, token } from '../../proto/runtime/config.ts';
+import { flag, host, isLoopback, milliseconds, port, publicUrl, text, token } from '../../proto/runtime/config.ts';
 import { ensureSafety } from '../../proto/runtime/safe-config.ts';
 import { tlsEntries } from '../../proto/runtime/tls.ts';
 
@@ -16,7 +16,7 @@ export const engineConfig = z
     ENGINE_ANSWER_MS: milliseconds(0, { min: 0 }),
     ENGINE_HTTP_HOST: host('127.0.0.1'),
     ENGINE_HTTP_PORT: port(50_062),
-    ENGINE_HTTP_URL: text().optional(),
+    ENGINE_HTTP_URL: publicUrl().optional(),
     ENGINE_VOUCHER_MS: milliseconds(3 * DAY_MS, { max: 180 * DAY_MS }),
     ...tlsEntries('ENGINE'),
     ...tlsEntries('CORE'),
@@ -30,18 +30,7 @@ export const engineConfig = z
     path: ['CORE_TOKEN'],
     message: 'is needed with CORE_URL',
   })
-  // A page is shown to buyers over TLS, or on this machine alone (Wix contract, 5.5).
-  .refine(({ ENGINE_HTTP_URL: url = '' }) => url === '' || isPageUrl(url), {
-    path: ['ENGINE_HTTP_URL'],
-    message: 'must be https://host[:port], or http:// of this machine',
-  })
   .refine((config) => config.ENGINE_HTTP_URL || isLoopback(config.ENGINE_HTTP_HOST), {
     path: ['ENGINE_HTTP_URL'],
     message: 'is needed where ENGINE_HTTP_HOST is not this machine alone',
   });
-
-function isPageUrl(text: string): boolean {
-  const url = URL.parse(text);
-  if (!url || (url.protocol !== 'https:' && !(url.protocol === 'http:' && isLoopback(text)))) return false;
-  return `${url.origin}/` === url.href;
-}

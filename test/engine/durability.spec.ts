@@ -5,6 +5,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Code, createClient } from '@connectrpc/connect';
+import { Reason } from '../../proto/gen/payments/v1/reason_pb.js';
 import { ProcessorService } from '../../proto/gen/processor/v1/processor_pb.js';
 import { withToken } from '../../proto/runtime/callers.ts';
 import { Secret } from '../../proto/runtime/config.ts';
@@ -12,12 +13,15 @@ import { createGrpcTransport } from '../../proto/runtime/grpc-transport.ts';
 import { eventually } from '../support/eventually.ts';
 import { hasCode } from './contract-kit.ts';
 import { authorizeOrder, refundOrder, requestIdOf, subjectOf } from './orders.ts';
+import { reasonOf } from './outcomes.ts';
 
 const TOKEN = 'a-token-of-the-tests-that-is-long-enough';
 
 describe('the simulated engine as a program', () => {
   let data: string;
   let running: ChildProcess | undefined;
+  /** Where its pages are. */
+  let pages: string;
 
   beforeEach(() => {
     data = mkdtempSync(join(tmpdir(), 'engine-'));
@@ -44,6 +48,7 @@ describe('the simulated engine as a program', () => {
     return eventually(() => {
       const port = /listens on (127\.0\.0\.1:\d+)/.exec(printed)?.[1];
       assert.ok(port);
+      [, pages = ''] = /pages at (http:\S+)/.exec(printed) ?? [];
       return port;
     });
   }
@@ -95,6 +100,36 @@ describe('the simulated engine as a program', () => {
     assert.equal(operations.find((row: { requestId: string }) => row.requestId === requestIdOf(paid)).sends, 2);
   });
 
+  it('remembers after kill -9 what a buyer decided, and the link of one who has not', async () => {
+    const orders = [1, 2].map(() =>
+      authorizeOrder({ number: '4000000000003220', returnUrl: 'https://connector.example/return/1' }),
+    );
+    const press = async (path: string, choice: string) => {
+      const body = new URLSearchParams({ choice });
+      const { status, headers } = await fetch(`${pages}${path}`, { method: 'POST', body, redirect: 'manual' });
+      assert.deepEqual([status, headers.get('location')], [303, 'https://connector.example/return/1']);
+    };
+    const paths = await using(await start(), TOKEN, (client) =>
+      Promise.all(
+        orders.map(async (order) => {
+          const { kind } = (await client.authorize(order)).outcome!;
+          return kind.case === 'buyerAction' ? new URL(kind.value.url).pathname : '';
+        }),
+      ),
+    );
+    await press(paths[0]!, 'approve');
+    await kill();
+    await using(await start(), TOKEN, async (client) => {
+      await press(paths[0]!, 'cancel');
+      await press(paths[1]!, 'cancel');
+      const ends = orders.map(async (order) => {
+        const { result } = await client.getOperation({ subject: subjectOf(order) });
+        return result.case === 'outcome' && reasonOf(result.value);
+      });
+      assert.deepEqual(await Promise.all(ends), ['approved', Reason.BUYER_CANCELED]);
+    });
+  });
+
   it('R35 writes no card number, security code or holder into its books', async () => {
     const card = {
       number: '5105105105105100',
@@ -127,6 +162,19 @@ describe('the simulated engine as a program', () => {
       () => execFileSync(process.execPath, [program('main.ts')], { env, stdio: 'pipe' }),
       (error: { stderr: Buffer }) => /ENGINE_TOKEN/.test(error.stderr.toString()),
     );
+  });
+
+  it('shows pages over TLS or on this machine alone, or does not start, and names the variable', () => {
+    const env = { ...process.env, ENGINE_DATA: data, ENGINE_TOKEN: TOKEN };
+    for (const wrong of [
+      { ENGINE_HTTP_URL: 'http://pay.example' },
+      { ENGINE_HTTP_URL: 'https://pay.example/a?b' },
+      { ENGINE_HTTP_HOST: '0.0.0.0' },
+    ])
+      assert.throws(
+        () => execFileSync(process.execPath, [program('main.ts')], { env: { ...env, ...wrong }, stdio: 'pipe' }),
+        (error: { stderr: Buffer }) => /ENGINE_HTTP_URL/.test(error.stderr.toString()),
+      );
   });
 
   it('lists its books as a table, and explains itself', () => {

@@ -63,6 +63,7 @@ ${shown.lastFour && `<div><dt>Card</dt><dd>ends in ${safe(shown.lastFour)}</dd><
 ${text}
 ${isWrong ? '<p role="alert">The card could not be read. Please look at the marked fields.</p>' : ''}
 <form method="post">
+<input type="hidden" name="step" value="${shown.kind}">
 ${shown.kind === 'hosted' ? CARD_FIELDS.map((field) => input(field, errors[field.name])).join('\n') : ''}
 ${buttons.join('\n')}
 </form>`,

@@ -143,6 +143,16 @@ describe('the pages of the simulated engine', () => {
       assert.ok(kind.case === 'approved' && kind.value.threeDSecureResult === 'Y');
     });
 
+    it('does not take the second press of its button for an answer to the check that the first one led to', async () => {
+      const { order, link } = await sent(redirect(''));
+      const press = () => choose(link, 'approve', { ...CARD, number: CHALLENGED, step: 'hosted' });
+      for (const { status, headers } of [await press(), await press(), ...(await Promise.all([press(), press()]))])
+        assert.deepEqual([status, headers.get('location')], [303, new URL(link).pathname]);
+      assert.equal((await now(order)).kind.case, 'buyerAction');
+      await choose(link, 'approve', { step: 'challenge' });
+      assert.equal(reasonOf(await now(order)), 'approved');
+    });
+
     it('shows again what could not be read, marks it, and repeats nothing that was typed', async () => {
       const secrets = { number: '4242424242424241', expiry: '13/31', cvv: '98', holder: ' ' };
       for (const [name, value] of Object.entries({ ...secrets, expiry: '01/20' })) {

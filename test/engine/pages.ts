@@ -58,6 +58,8 @@ export function createPages(options: PagesOptions): Pages {
   const server = createServer({ ...LIMITS, connectionsCheckingInterval: 1_000 }, (request, response) => {
     response.setTimeout(ANSWER_TAKEN_MS, () => response.destroy());
     answer(request, response).catch((err) => {
+      // Whoever hung up is told nothing.
+      if (request.destroyed && !request.complete) return;
       log.error('engine.page_failed', { err });
       if (!response.headersSent) show(response, 500, notice('Something went wrong. Please try again.'));
     });
@@ -69,7 +71,7 @@ export function createPages(options: PagesOptions): Pages {
     const page = token === undefined ? undefined : books.page(token);
     const entry = page && books.find(page.requestId);
     if (!page || !entry) return show(response, 404, notice('There is no such page.'));
-    if (request.method === 'POST') return post(request, response, page);
+    if (request.method === 'POST') return post(request, response, page.token);
     if (request.method !== 'GET' && request.method !== 'HEAD') {
       response.setHeader('allow', 'GET, HEAD, POST');
       return show(response, 405, notice('This is not how a page is asked for.'));
@@ -79,19 +81,23 @@ export function createPages(options: PagesOptions): Pages {
       : show(response, 200, endedPage(entry.outcome, page.returnUrl));
   }
 
-  async function post(request: IncomingMessage, response: ServerResponse, page: Page): Promise<void> {
+  async function post(request: IncomingMessage, response: ServerResponse, token: string): Promise<void> {
     const form = await readForm(request);
     if (form === 'too long') {
       response.setHeader('connection', 'close');
       return show(response, 413, notice('This is more than the form has.'));
     }
     if (!form) return show(response, 415, notice('This is not what the form sends.'));
+    // Read only now: the payment may have gone on, or ended, while the form was on its way.
+    const page = books.page(token);
+    const entry = page && books.find(page.requestId);
+    if (!page || !entry) return show(response, 404, notice('There is no such page.'));
+    if (!isWaiting(entry)) return leave(response, page);
+    // The second press of a button does not decide about what the first one led to.
+    if ((form.get('step') ?? page.kind) !== page.kind) return redirect(response, request.url ?? '/');
     const choice = form.get('choice') ?? '';
     if (!Object.hasOwn(CHOICES[page.kind], choice))
       return show(response, 400, notice('This is no choice of the page.', page.returnUrl));
-    // Read only now: the payment may have ended while the form was on its way.
-    const entry = books.find(page.requestId);
-    if (!entry || !isWaiting(entry)) return leave(response, page);
     const errors = page.kind === 'hosted' && choice === 'approve' ? cardErrors(form) : {};
     if (Object.keys(errors).length > 0) return show(response, 422, buyerPage(shown(page, entry), errors));
     const goesOn = decide(page, entry, choice, form);
