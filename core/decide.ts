@@ -174,7 +174,11 @@ function approve(transaction: Transaction, outcome: LearnedOutcome, learned: Pat
         cardLastFour: outcome.card.lastFour,
       }),
     },
-    operation: { ...learned, state: 'approved', approvedAmount: amount, approvalReceived: true, held: false },
+    operation: {
+      ...{ ...learned, state: 'approved', approvedAmount: amount, approvalReceived: true, held: false },
+      // When money that is only held is let go.
+      expiresAt: (transaction.authorizeOnly && outcome.expiresAt) || null,
+    },
     closeCancel: true,
     event: 'transaction_approved',
   };

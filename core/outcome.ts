@@ -154,6 +154,7 @@ function readApproved(
     networkTransactionId: fields.reference('network_transaction_id', approved.networkTransactionId, 100),
     acquirerReference: fields.reference('acquirer_reference', approved.acquirerReference, 200),
     processedAt: fields.time('processed_at', approved.processedAt),
+    expiresAt: fields.time('authorization_expires_at', approved.authorizationExpiresAt),
     card: approved.cardDetails && readCard(approved.cardDetails, fields, number),
     credentialsOnFile: readOnFile(payment, approved, fields),
   };

@@ -5,7 +5,7 @@ import { type LearnedOutcome, UNKNOWN } from './outcome.ts';
 import { runningMs } from './perform.ts';
 import { callProcessorAgain, readAnswer, sendMoney, subject } from './processor.ts';
 import { settle } from './settle.ts';
-import { type Claimed, claimDue, operationsOf, postpone, stillClaimed } from './store/operations.ts';
+import { type Claimed, claimDue, claimLapsed, operationsOf, postpone, stillClaimed } from './store/operations.ts';
 import { transactionById } from './store/transactions.ts';
 import type { Transaction } from './transaction.ts';
 
@@ -16,14 +16,30 @@ import type { Transaction } from './transaction.ts';
 
 const BATCH = 20;
 const LONG_MS = 24 * 3_600_000;
+/** An engine that has not let go what it said it would is asked again after so long. */
+const LAPSED_AGAIN_MS = 24 * 3_600_000;
 
 /** Claims what is due, as far as there is room, and looks at each. `done` resolves when all were looked at. */
 export async function reconcile(core: Core): Promise<{ claimed: number; done: Promise<unknown> }> {
   const claimed = await claimDue(core.db, Math.min(BATCH, core.reconciliations.room()), runningMs(core));
-  return {
-    claimed: claimed.length,
-    done: Promise.all(claimed.map((operation) => core.reconciliations.run(() => reconcileOperation(core, operation)))),
-  };
+  const lapsed = await claimLapsed(core.db, Math.min(BATCH, core.reconciliations.room()), LAPSED_AGAIN_MS);
+  const work = [
+    ...claimed.map((operation) => () => reconcileOperation(core, operation)),
+    ...lapsed.map((authorize) => () => reconcileLapsed(core, authorize)),
+  ];
+  return { claimed: work.length, done: Promise.all(work.map((one) => core.reconciliations.run(one))) };
+}
+
+/** The time has passed at which the engine lets go of the money. No clock decides: the payment expires when the engine says so. */
+async function reconcileLapsed(core: Core, authorize: Operation): Promise<void> {
+  const transaction = await transactionById(core.db, authorize.transactionId);
+  if (!transaction) throw new Error(`operation ${authorize.id} has no payment`);
+  const name = subject(transaction, authorize, await processorAccount(core, core.db, transaction));
+  const answer = await callProcessorAgain(core, 'get_operation', (options) =>
+    core.processor.getOperation({ subject: name }, options),
+  );
+  if (answer?.result.case === 'outcome')
+    await settle(core, authorize, readAnswer(core, transaction, authorize, answer.result.value));
 }
 
 /** What reconciling one operation needs to know of its payment. */

@@ -157,6 +157,27 @@ export async function claimDue(db: Queryable, limit: number, leaseMs: number): P
   );
 }
 
+/**
+ * Claims up to `limit` authorizations whose money the engine has let go by its own word, to ask it; each again after `againMs`, as long as
+ * the money is neither captured nor voided.
+ */
+export async function claimLapsed(db: Queryable, limit: number, againMs: number): Promise<Operation[]> {
+  const rows = await db.query<Operation>(
+    `with lapsed (operation_id, is_held) as (
+       select operations.id, transactions.state in ('authorized', 'capturing', 'voiding')
+       from operations join transactions on transactions.id = transaction_id
+       where kind = 'authorize' and operations.state = 'approved' and expires_at <= clock_timestamp()
+       order by expires_at limit $1
+       for update of operations skip locked)
+     update operations
+     set expires_at = case when is_held then clock_timestamp() + $2::float8 * interval '1 millisecond' end
+     from lapsed where id = operation_id
+     returning ${COLUMNS}`,
+    [limit, againMs],
+  );
+  return rows.filter(({ expiresAt }) => expiresAt !== null);
+}
+
 /** Said without due_at, so that the one row is found by its id, and never by going through all that are due. */
 const IS_DUE = `state in ('running', 'waiting', 'unknown') and not held`;
 

@@ -1,6 +1,9 @@
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
+import { timestampFromDate } from '@bufbuild/protobuf/wkt';
+import type { OutcomeInit } from '../engine/fault.ts';
 import { declined } from '../engine/outcomes.ts';
+import { eventually } from '../support/eventually.ts';
 import { assertSays, useStage } from '../support/stage.ts';
 import type { Payment } from '../wix/wix.ts';
 
@@ -119,6 +122,44 @@ describe('a capture or a void that cannot be', () => {
       assert.deepEqual(await stage.happened(payment), [
         ...['transaction_approved', 'transaction_expired', 'void_failed', 'void_succeeded'],
       ]);
+    });
+
+    describe('at the time that the processor had named', () => {
+      const at = (ms: number) => timestampFromDate(new Date(Date.now() + ms));
+      /** Approved, and let go by the processor a second later by its own word. */
+      const lapsing = async (ends: OutcomeInit) => {
+        const value = { amount: 4590n, currency: 'EUR', processorReference: 'hold', authorizationExpiresAt: at(1_000) };
+        stage.once('authorize', { kind: { case: 'approved', value } });
+        const payment = await authorize();
+        stage.always('getOperation', ends);
+        return payment;
+      };
+      afterEach(() => stage.heal());
+
+      it('is asked for, and refused with 3035 once the processor says so', async () => {
+        const payment = await lapsing({ kind: { case: 'expired', value: {} } });
+        await eventually(async () => assert.ok((await stage.happened(payment)).includes('transaction_expired')));
+        assertSays(await stage.wix.capture(payment), 3035, 'AUTH_EXPIRED');
+        await stage.told(payment, 'capture', 3035);
+      });
+
+      it('is not taken for run out while the processor does not say so', async () => {
+        const value = { amount: 4590n, currency: 'EUR', processorReference: 'hold' };
+        const payment = await lapsing({ kind: { case: 'approved', value } });
+        const due = `select count(*)::integer as count from core.operations where id = $1 and expires_at > now() + interval '1 hour'`;
+        await eventually(async () =>
+          assert.deepEqual(await stage.db.query(due, [stage.requestId(payment)]), [{ count: 1 }]),
+        );
+        assert.deepEqual(await stage.happened(payment), ['transaction_approved']);
+      });
+
+      it('is asked for no more once the money was taken', async () => {
+        const payment = await lapsing({ kind: { case: 'expired', value: {} } });
+        assertSays(await stage.wix.capture(payment));
+        const named = 'select expires_at from core.operations where id = $1 and expires_at is not null';
+        await eventually(async () => assert.deepEqual(await stage.db.query(named, [stage.requestId(payment)]), []));
+        assert.deepEqual(await stage.happened(payment), ['transaction_approved', 'capture_succeeded']);
+      });
     });
 
     it('is refused with 3035 and told, if the processor finds out when it is asked', async () => {
