@@ -14,12 +14,13 @@ import { onSignal } from '../support/on-signal.ts';
 
 const CONFIG = path.join(import.meta.dirname, 'connector.yaml');
 const KIT = path.join(import.meta.dirname, '../../conformance/main.ts');
-const APP = { id: 'conformance-app', secret: 'conformance-app-secret' };
+/** Wix's ids of apps are GUIDs, and name a plugin's hosted page too. */
+const APP = { id: '3d1f6a52-7c0e-4b8a-9e41-5f2b8c6d7a90', secret: 'conformance-app-secret' };
 
 async function run(folder: string): Promise<number> {
   const files = { privateKey: path.join(folder, 'wix-private.pem'), publicKey: path.join(folder, 'wix-public.pem') };
   const { publicKeyPem } = keepKeys(files);
-  const port = await freePort();
+  const [port, gatewayPort] = [await freePort(), await freePort()];
   const engine = await startEngine(path.join(folder, 'engine'));
   const connector = await startConnector({
     ...{ WIX_PUBLIC_KEY: publicKeyPem, WIX_API_URL: `http://127.0.0.1:${port}`, WIX_USER_AGENT: 'connector/1.0.0' },
@@ -32,7 +33,9 @@ async function run(folder: string): Promise<number> {
     },
     // Pending payments are looked after within a second.
     RECONCILE_GRACE_MS: '1000',
-    ...{ GATEWAY_PORT: '0', GATEWAY_ADMIN_PORT: '0', CORE_HTTP_PORT: '0', RELAY_PORT: '0' },
+    // Links for buyers name the port before the gateway listens.
+    ...{ PUBLIC_URL: `http://127.0.0.1:${gatewayPort}`, BUYER_TIMEOUT_MS: '10000' },
+    ...{ GATEWAY_PORT: gatewayPort, GATEWAY_ADMIN_PORT: '0', CORE_HTTP_PORT: '0', RELAY_PORT: '0' },
   });
   const flags = {
     ...{ config: CONFIG, 'base-url': connector.url, 'private-key': files.privateKey, 'public-key': files.publicKey },

@@ -24,11 +24,11 @@ export type CardField = (typeof CARD_FIELDS)[number]['name'];
 export const CHOICES: Readonly<Record<PageKind, Readonly<Record<string, string>>>> = {
   challenge: {
     approve: 'Confirm the payment',
-    decline: 'Fail the check',
+    decline: 'Decline',
     later: 'Decide later',
     cancel: 'Cancel',
   },
-  redirect: { approve: 'Pay', decline: 'Let the bank decline', later: 'Decide later', cancel: 'Cancel' },
+  redirect: { approve: 'Confirm the payment', decline: 'Decline', later: 'Decide later', cancel: 'Cancel' },
   voucher: {
     approve: 'Done: it will be paid soon',
     expire: 'Done: it will never be paid',

@@ -65,7 +65,7 @@ describe('the pages of the simulated engine, in a browser', function () {
 
   for (const [button, end] of [
     ['Confirm the payment', 'approved'],
-    ['Fail the check', Reason.THREE_D_SECURE_FAILED],
+    ['Decline', Reason.THREE_D_SECURE_FAILED],
     ['Cancel', Reason.BUYER_CANCELED],
   ] as const)
     it(`sends the buyer on to the shop after "${button}", over both ways that lead there: ${end}`, async () => {
