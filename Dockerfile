@@ -41,7 +41,7 @@ COPY test/engine ./test/engine
 USER 0:0
 RUN install --directory --owner=1000 --group=1000 /data
 USER 1000:1000
-EXPOSE 50061
+EXPOSE 50061 50062
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s CMD ["node", "-e", "require('node:net').connect(50061, '127.0.0.1').on('connect', () => process.exit(0)).on('error', () => process.exit(1))"]
 CMD ["node", "--disable-sigusr1", "test/engine/main.ts"]
 

@@ -153,15 +153,15 @@ describe('docker-compose.yml', () => {
       assert.ok((service.pids_limit ?? 0) >= 100, name);
       assert.equal(service.read_only, name !== 'kafka', name);
       for (const published of service.ports ?? [])
-        assert.match(published, /^127\.0\.0\.1:\d+-\d+:\d+$/, 'a range on loopback');
+        assert.match(published, /^127\.0\.0\.1:\d+(-\d+)?:\d+$/, 'on loopback');
       assert.equal(service.init, ours.includes(name) ? true : undefined, name);
     }
     assert.equal(networks.private?.internal, true);
     const isOutside = (name: string) => services[name]?.networks.includes('outside');
-    assert.deepEqual(Object.keys(services).filter(isOutside), ['gateway', 'webhook-relay']);
+    assert.deepEqual(Object.keys(services).filter(isOutside), ['gateway', 'webhook-relay', 'engine']);
     assert.deepEqual(
       Object.keys(services).filter((name) => services[name]?.ports),
-      ['gateway'],
+      ['gateway', 'engine'],
     );
   });
 
