@@ -41,18 +41,18 @@ export function createLog(service: string, level: string, destination?: { write(
 
 /** The lines of a turn of the event loop go in one system call. Whatever ends the process, but a kill, ends it after they are out. */
 const stdout = (() => {
-  const lines = pino.destination({ fd: 1, sync: true, minLength: 8 * 1024 });
-  let isWaiting = false;
+  const out = pino.destination({ fd: 1, sync: true });
+  let lines = '';
   const flush = () => {
-    isWaiting = false;
-    lines.flushSync();
+    const text = lines;
+    lines = '';
+    if (text !== '') out.write(text);
   };
   process.on('exit', flush);
   return {
     write(line: string) {
-      lines.write(line);
-      if (!isWaiting) setImmediate(flush);
-      isWaiting = true;
+      if (lines === '') setImmediate(flush);
+      lines += line;
     },
   };
 })();

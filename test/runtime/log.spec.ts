@@ -1,4 +1,7 @@
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import path from 'node:path';
+import { text } from 'node:stream/consumers';
 import { counter, registry } from '../../proto/runtime/metrics.ts';
 import { quietLog } from '../support/log.ts';
 
@@ -60,5 +63,30 @@ describe('the log', () => {
     assert.equal(log.lines[0]?.level, 'error');
     assert.equal(log.lines[0]?.alert, 'test_alert');
     assert.match(await registry.metrics(), /alerts_total\{name="test_alert"\} \d/);
+  });
+
+  /** A program that logs as ours do, to a pipe. */
+  const program = (body: string) => {
+    const log = path.join(import.meta.dirname, '../../proto/runtime/log.ts');
+    const source = `import { createLog } from ${JSON.stringify(log)}; const log = createLog('test', 'info'); ${body}`;
+    return spawn(process.execPath, ['--input-type=module-typescript', '-e', source], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+  };
+
+  it('prints all that was logged before an exit, or an error that nobody catches', async () => {
+    for (const end of ['process.exit(3)', 'throw new Error("unseen")']) {
+      const child = program(`for (let i = 0; i < 500; i++) log.info('line'); ${end}`);
+      child.stderr.resume();
+      const out = await text(child.stdout);
+      assert.equal(out.split('\n').length - 1, 500, end);
+    }
+  });
+
+  it('lets its process go on when nobody reads it any more', async () => {
+    const child = program(`let i = 0; const timer = setInterval(() => {
+      log.info('line', { i: i++ }); if (i > 50) { clearInterval(timer); process.stderr.write('went on'); } }, 5)`);
+    child.stdout.once('data', () => child.stdout.destroy());
+    assert.equal(await text(child.stderr), 'went on');
   });
 });
