@@ -159,7 +159,7 @@ function decideOn(
     operation,
     transaction,
     dueInMs: gapMs(operation.asks, core.config.RECONCILE_GRACE_MS),
-    event: transaction && change.event && buildEvent(change.event, transaction, operation),
+    event: transaction && change.event && buildEvent(core.config, change.event, transaction, operation),
   };
   return { payment, settlement, change, isOverride: options.override };
 }
