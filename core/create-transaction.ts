@@ -68,6 +68,7 @@ function authorizeRequest(
     merchantInitiated: transaction.buyerAbsent,
     storedCredential: storedCredential(details),
     returnUrl,
+    allowPartial: transaction.allowPartial,
     ...(details && { details }),
   };
 }
@@ -246,6 +247,7 @@ function newTransaction(
     lapsed: false,
     awaitedBuyer: false,
     setUpAsked: request.details?.setupCredentialsOnFile ?? false,
+    allowPartial: merchant?.allowPartial ?? false,
     redirectUrl: null,
     cardScheme: null,
     cardBin: card?.slice(0, 6) ?? null,

@@ -77,6 +77,8 @@ export function buildEvent(
     refundedAmount: transaction.refundedAmount,
     initiator: operation ? convert.initiatorOf(operation.caller) : Initiator.WIX,
     recordedAt: timestampFromDate(transaction.updatedAt),
+    partiallyAuthorized:
+      isApproved(transaction.state) && transaction.authorizedAmount < (transaction.requestedAmount ?? 0n),
     ...(transaction.requestedAmount !== null && { requestedAmount: transaction.requestedAmount }),
     ...(operation && {
       operationId: operation.id,
