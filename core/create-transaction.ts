@@ -25,6 +25,7 @@ import { isOfMerchant, type ProcessorAccount } from './merchant-credentials.ts';
 import type { Merchant, NoMerchant } from './merchants.ts';
 import { type Intent, perform, runningMs } from './perform.ts';
 import { instruction } from './processor.ts';
+import { missingField } from './required-fields.ts';
 import { newLink } from './return-buyer.ts';
 import { announce, settle } from './settle.ts';
 import type { Begun } from './store/begin-payments.ts';
@@ -210,6 +211,8 @@ function refusalOf(
     return refuse(Reason.PAYMENT_METHOD_NOT_AVAILABLE, 'METHOD', 'Apple Pay is not available');
   if (!config.WALLETS_ON_FILE && isSetUp && details.method.case === 'wallet')
     return refuse(Reason.TRANSACTION_TYPE_IS_NOT_SUPPORTED, 'WALLET_ON_FILE', 'A wallet cannot be charged again later');
+  const missing = missingField(config.REQUIRED_FIELDS, details);
+  if (missing) return missing;
   // R25: zero is for set-up payments, and only where they are switched on.
   if (request.amount !== 0n || (isSetUp && config.ZERO_AMOUNT_SET_UP)) return undefined;
   return refuse(Reason.INVALID_AMOUNT, 'AMOUNT', 'The amount must not be zero');
