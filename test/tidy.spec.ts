@@ -198,6 +198,15 @@ describe('the switches', () => {
     }
   });
 
+  it('have tests that carry their number', () => {
+    const specs = files.filter((file) => file.endsWith('.spec.ts')).map(read);
+    const held = new Set(
+      specs.flatMap((spec) => [...spec.matchAll(/\b(?:it|describe)\([`'].*?\b(U\d+)\b/g)].map(([, u]) => u)),
+    );
+    const without = rows.filter(([, point, , setting]) => setting !== 'none' && !held.has(point));
+    assert.deepEqual(without, []);
+  });
+
   it('are all in the table', () => {
     const listed = new Set(rows.flatMap(([, , , setting]) => namesIn(setting)));
     assert.deepEqual(

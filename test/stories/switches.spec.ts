@@ -6,6 +6,8 @@ import { assertSays, type Stage, useStage } from '../support/stage.ts';
 // docs/CONTRACT-SWITCHES.md: what is open in Wix's contract, as the working rules have it and the other way.
 
 const OTHERWISE = {
+  ANSWER_BUDGET_MS: '1500',
+  MODE_WHEN_ABSENT: 'live',
   CAPTURE_OF_CAPTURED_REASON: '3101',
   CAPTURE_OF_VOIDED_REASON: '3102',
   VOID_OF_CAPTURED_REASON: '3103',
@@ -75,6 +77,22 @@ for (const isOtherwise of [false, true])
       assert.deepEqual(bodies(stage, payment), [...expect([], [['transaction', 5009]]), ['transaction', undefined]]);
       const [first] = stage.wix.events(payment.wixTransactionId);
       assert.equal(first?.body.pluginTransactionId, payment.pluginTransactionId);
+    });
+
+    it('U6 a payment is answered pending 5009 when the budget is over', async () => {
+      const held = stage.hold('authorize');
+      const paying = stage.pay();
+      await held.reached;
+      if (!isOtherwise) held.release();
+      const payment = await paying;
+      held.release();
+      assertSays(payment.answer, expect(undefined, 5009));
+      await stage.told(payment, 'transaction');
+    });
+
+    it('U9 a merchant who connects without a mode has the one that is set; the simulated engine takes no live one', async () => {
+      const { answer } = await stage.wix.connect(stage.gatewayUrl, { mode: 'undefined' });
+      assertSays(answer, expect(undefined, 2008), expect(undefined, 'SIMULATED'));
     });
 
     it('U8 Apple Pay is taken, or declined with 1012; Google Pay always is', async () => {
