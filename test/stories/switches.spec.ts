@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
-import { approved, buyerAction, declined } from '../engine/outcomes.ts';
+import { Reason } from '../../proto/gen/payments/v1/reason_pb.js';
+import { approved, buyerAction, declined, pending } from '../engine/outcomes.ts';
 import { eventually } from '../support/eventually.ts';
 import { assertSays, type Stage, useStage } from '../support/stage.ts';
 
@@ -77,6 +78,27 @@ for (const isOtherwise of [false, true])
       assert.deepEqual(bodies(stage, payment), [...expect([], [['transaction', 5009]]), ['transaction', undefined]]);
       const [first] = stage.wix.events(payment.wixTransactionId);
       assert.equal(first?.body.pluginTransactionId, payment.pluginTransactionId);
+    });
+
+    it('U5 a payment that is under review after the page is pending with the code that Wix was told', async () => {
+      stage.once('authorize', buyerAction('https://pay.harbor.example/3ds/1', ''));
+      const payment = await stage.pay();
+      if (isOtherwise) await stage.told(payment, 'transaction', 5009);
+      await stage.report(payment, 'authorize', pending(Reason.PENDING_FRAUDULENT_TRANSACTION, ''));
+      assertSays((await stage.wix.again(payment)).answer, expect(5005, 5009));
+      await stage.settled(payment);
+      stage.engine.settle(stage.requestId(payment), approved({}));
+      await stage.told(payment, 'transaction');
+      assert.deepEqual(bodies(stage, payment), [
+        ...expect(
+          [['transaction', 5005]],
+          [
+            ['transaction', 5009],
+            ['transaction', 5009],
+          ],
+        ),
+        ['transaction', undefined],
+      ]);
     });
 
     it('U6 a payment is answered pending 5009 when the budget is over', async () => {
