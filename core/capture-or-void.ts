@@ -71,27 +71,30 @@ async function receive(core: Core, tx: Queryable, kind: Kind, request: Request):
     dueInMs: runningMs(core),
   };
   const refuse = (refusal: Refusal) =>
-    record(tx, transaction, {}, { ...fields, state: 'declined', refusal }, `${kind}_failed`);
-  const committed = (errorCode: string, message: string) => ({
-    refusal: { reason: core.config.ALREADY_COMMITTED_REASON, errorCode, message },
-  });
+    record(core, tx, transaction, {}, { ...fields, state: 'declined', refusal }, `${kind}_failed`);
+  const committed = (state: 'captured' | 'voided') => {
+    const end = state === 'captured' ? 'CAPTURED' : 'VOIDED';
+    const call = kind === 'capture' ? 'CAPTURE' : 'VOID';
+    const reason = core.config[`${call}_OF_${end}_REASON`] ?? core.config.ALREADY_COMMITTED_REASON;
+    return { refusal: { reason, errorCode: `ALREADY_${end}`, message: `Payment was ${state} before` } };
+  };
 
   switch (reception(kind, transaction.state)) {
     case 'run': {
-      const refusal = wrongAmount(kind, request.amount, transaction.authorizedAmount);
+      const refusal = wrongAmount(core, kind, request.amount, transaction.authorizedAmount);
       if (refusal) return refuse(refusal);
       core.calls.ensureRoom(transaction.externalMerchantId ?? '', false);
       const state = kind === 'capture' ? 'capturing' : 'voiding';
       const authorize = operations.find((operation) => operation.kind === 'authorize');
       if (!authorize) throw new Error('an authorized payment has an authorize operation');
-      return { ...(await record(tx, transaction, { state }, { ...fields, state: 'running' })), authorize };
+      return { ...(await record(core, tx, transaction, { state }, { ...fields, state: 'running' })), authorize };
     }
     case 'wait':
       return undefined;
     case 'already_captured':
-      return committed('ALREADY_CAPTURED', 'Payment was captured before');
+      return committed('captured');
     case 'already_voided':
-      return committed('ALREADY_VOIDED', 'Payment was voided before');
+      return committed('voided');
     case 'expired':
       return refuse({
         reason: Reason.TRANSACTION_EXPIRED,
@@ -100,8 +103,10 @@ async function receive(core: Core, tx: Queryable, kind: Kind, request: Request):
       });
     case 'void_expired': {
       const operation = { ...fields, state: 'approved', approvedAmount: request.amount } as const;
-      const refusal = wrongAmount(kind, request.amount, transaction.authorizedAmount);
-      return refusal ? refuse(refusal) : record(tx, transaction, { state: 'voided' }, operation, 'void_succeeded');
+      const refusal = wrongAmount(core, kind, request.amount, transaction.authorizedAmount);
+      return refusal
+        ? refuse(refusal)
+        : record(core, tx, transaction, { state: 'voided' }, operation, 'void_succeeded');
     }
     default:
       return { refusal: TOO_EARLY };
@@ -119,11 +124,12 @@ const TOO_EARLY: Refusal = {
   message: 'Payment is not authorized',
 };
 
-/** A capture takes 1..authorised once; a void releases the whole (Wix contract, 7.2 and 7.4). */
-function wrongAmount(kind: Kind, amount: bigint, authorized: bigint): Refusal | undefined {
+/** A capture takes 1..authorised once (U2: or all of it); a void releases the whole (Wix contract, 7.2 and 7.4). */
+function wrongAmount({ config }: Core, kind: Kind, amount: bigint, authorized: bigint): Refusal | undefined {
   const refuse = (message: string) => ({ reason: Reason.INVALID_AMOUNT, errorCode: 'AMOUNT', message });
   if (kind === 'void')
     return amount === authorized ? undefined : refuse(`Amount differs from the authorised ${authorized}`);
   if (amount > authorized) return refuse(`More than the authorised ${authorized}`);
-  return amount > 0n ? undefined : refuse('The amount must not be zero');
+  if (amount === 0n) return refuse('The amount must not be zero');
+  return amount === authorized || config.PARTIAL_CAPTURE ? undefined : refuse('A part cannot be captured');
 }

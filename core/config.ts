@@ -16,6 +16,8 @@ import {
 import { kafkaConfig } from '../proto/runtime/kafka-client.ts';
 import { ensureSafety } from '../proto/runtime/safe-config.ts';
 import { tlsEntries } from '../proto/runtime/tls.ts';
+import { requiredFields } from './required-fields.ts';
+import { coreSwitches } from './switches.ts';
 
 /** The core's part of the environment; README.md has the table. */
 export const coreConfig = z.object({
@@ -49,8 +51,10 @@ export const coreConfig = z.object({
   PUBLIC_URL: publicUrl().optional(),
   /** R20: processor calls in flight; over it a new id is answered 503. */
   PROCESSOR_CALLS_MAX: integer(200, { min: 1, max: 10_000 }),
-  /** U1: what a capture or void of a payment that was captured or voided before is told. */
-  ALREADY_COMMITTED_REASON: integer(3031, { min: 1002, max: 9999 }),
+  /** What the PSP has made obligatory for buyers; a payment without it is declined 1004 or 4001..4004. */
+  REQUIRED_FIELDS: requiredFields(),
+  /** What Wix's contract leaves open. */
+  ...coreSwitches,
   /** Ways that can be read on other machines are meant (R33). */
   ALLOW_PLAINTEXT: flag(false),
   DRAIN_MS: milliseconds(8_000, { min: 0, max: 9_000 }),

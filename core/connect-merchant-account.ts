@@ -72,6 +72,7 @@ export async function connectMerchantAccount(
       accountReference: verified.accountReference,
       name: verified.name,
       currencies: verified.currencies,
+      allowPartial: verified.allowPartial,
     });
     await keepCredentials(core, tx, upserted, kept, mode);
     return upserted;
@@ -119,7 +120,8 @@ function readAccount(account: VerifiedAccount) {
     accountReference === account.accountReference &&
     (currencies.length > 0 || account.currencies.length === 0);
   const name = fields.text('name', account.name, 200) || accountReference;
-  return { accountReference, name, currencies, isUsable, lost: fields.lost };
+  const { allowPartial } = account;
+  return { accountReference, name, currencies, allowPartial, isUsable, lost: fields.lost };
 }
 
 function takes(account: Pick<VerifiedAccount, 'currencies'>, currency: string): boolean {

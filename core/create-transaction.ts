@@ -25,6 +25,7 @@ import { isOfMerchant, type ProcessorAccount } from './merchant-credentials.ts';
 import type { Merchant, NoMerchant } from './merchants.ts';
 import { type Intent, perform, runningMs } from './perform.ts';
 import { instruction } from './processor.ts';
+import { missingField } from './required-fields.ts';
 import { newLink } from './return-buyer.ts';
 import { announce, settle } from './settle.ts';
 import type { Begun } from './store/begin-payments.ts';
@@ -68,6 +69,7 @@ function authorizeRequest(
     merchantInitiated: transaction.buyerAbsent,
     storedCredential: storedCredential(details),
     returnUrl,
+    allowPartial: transaction.allowPartial,
     ...(details && { details }),
   };
 }
@@ -99,7 +101,7 @@ async function begin(core: Core, budget: Budget, request: CreateTransactionReque
   let merchant: Merchant | NoMerchant | undefined = isRepeat ? undefined : core.merchants.remembered(key);
   for (;;) {
     // Nobody is refused by what was remembered.
-    if (merchant && (refusalOf(request, merchant) || !core.calls.hasRoom(request.externalMerchantId, true)))
+    if (merchant && (refusalOf(core, request, merchant) || !core.calls.hasRoom(request.externalMerchantId, true)))
       merchant = undefined;
     if (!merchant) {
       const known = await find();
@@ -107,7 +109,7 @@ async function begin(core: Core, budget: Budget, request: CreateTransactionReque
       merchant = await alone(() => core.merchants.read(key));
     }
     ensureTime(budget);
-    const refusal = refusalOf(request, merchant);
+    const refusal = refusalOf(core, request, merchant);
     const row = newTransaction(request, typeof merchant === 'string' ? undefined : merchant, refusal);
     if (refusal || typeof merchant === 'string') {
       const declined = await alone(() => decline(core, row));
@@ -136,7 +138,7 @@ async function begin(core: Core, budget: Budget, request: CreateTransactionReque
 function decline(core: Core, row: NewTransaction): Promise<Transaction | undefined> {
   return core.db.inTx(async (tx) => {
     const transaction = await insertTransaction(tx, row);
-    if (transaction) await insertEvent(tx, buildEvent('transaction_declined', transaction, undefined));
+    if (transaction) await insertEvent(tx, buildEvent(core.config, 'transaction_declined', transaction, undefined));
     return transaction;
   });
 }
@@ -191,8 +193,12 @@ function intent(
 const authorizeId = (externalId: string) => operationId('authorize', externalId, 'wix', externalId, 1);
 
 /** Why a new id may not be tried (R9, R11, R12). */
-function refusalOf(request: CreateTransactionRequest, merchant: Merchant | NoMerchant): Refusal | undefined {
-  const { refusal, currency } = request;
+function refusalOf(
+  { config }: Core,
+  request: CreateTransactionRequest,
+  merchant: Merchant | NoMerchant,
+): Refusal | undefined {
+  const { refusal, currency, details } = request;
   const refuse = (reason: Reason, errorCode: string, message: string) => ({ reason, errorCode, message });
   if (refusal) return refuse(refusal.reason, refusal.errorCode, refusal.message);
   if (merchant === 'unknown') return refuse(Reason.INVALID_ACCOUNT, 'AUTH_FAILED', 'Merchant account not recognised');
@@ -200,8 +206,16 @@ function refusalOf(request: CreateTransactionRequest, merchant: Merchant | NoMer
   if (!isCurrency(currency)) return refuse(Reason.CURRENCY_IS_NOT_SUPPORTED, 'CURRENCY', 'Currency is not supported');
   if (merchant.currencies.length > 0 && !merchant.currencies.includes(currency))
     return refuse(Reason.CURRENCY_IS_NOT_SUPPORTED, 'CURRENCY', `${currency} is not enabled for this account`);
+  const isSetUp = details?.setupCredentialsOnFile === true;
+  if (!config.APPLE_PAY && [request.paymentMethod, methodOf(details)].includes('applePay'))
+    return refuse(Reason.PAYMENT_METHOD_NOT_AVAILABLE, 'METHOD', 'Apple Pay is not available');
+  if (!config.WALLETS_ON_FILE && isSetUp && details.method.case === 'wallet')
+    return refuse(Reason.TRANSACTION_TYPE_IS_NOT_SUPPORTED, 'WALLET_ON_FILE', 'A wallet cannot be charged again later');
+  const missing = missingField(config.REQUIRED_FIELDS, details);
+  if (missing) return missing;
   // R25: zero is for set-up payments, and only where they are switched on.
-  return request.amount === 0n ? refuse(Reason.INVALID_AMOUNT, 'AMOUNT', 'The amount must not be zero') : undefined;
+  if (request.amount !== 0n || (isSetUp && config.ZERO_AMOUNT_SET_UP)) return undefined;
+  return refuse(Reason.INVALID_AMOUNT, 'AMOUNT', 'The amount must not be zero');
 }
 
 type NewTransaction = Omit<Transaction, 'createdAt' | 'updatedAt'>;
@@ -236,6 +250,7 @@ function newTransaction(
     lapsed: false,
     awaitedBuyer: false,
     setUpAsked: request.details?.setupCredentialsOnFile ?? false,
+    allowPartial: merchant?.allowPartial ?? false,
     redirectUrl: null,
     cardScheme: null,
     cardBin: card?.slice(0, 6) ?? null,

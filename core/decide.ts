@@ -40,14 +40,22 @@ export interface Change {
 
 const NOTHING: Change = { transaction: {}, operation: {} };
 
-/** Decides what follows for `operation`, one of `operations` of this payment. `override`: an operator said it (R24). */
+interface Options {
+  readonly buyerTimeoutMs: number;
+  /** Wix is told pending 5009 while a buyer acts (U5). */
+  readonly tellsBuyerWait?: boolean;
+  /** An operator said it (R24). */
+  readonly override?: boolean;
+}
+
+/** Decides what follows for `operation`, one of `operations` of this payment. */
 export function decide(
   transaction: Transaction,
   operations: readonly Operation[],
   operation: Operation,
   outcome: LearnedOutcome,
   now: Date,
-  options: { buyerTimeoutMs: number; override?: boolean },
+  options: Options,
 ): Change {
   if (outcome.unlessAsked && operation.asked) return decide(transaction, operations, operation, UNKNOWN, now, options);
   if (operation.held && !options.override) return isFinal(outcome) ? contradiction() : NOTHING;
@@ -63,7 +71,7 @@ function authorize(
   operation: Operation,
   outcome: LearnedOutcome,
   now: Date,
-  options: { buyerTimeoutMs: number },
+  options: Options,
 ): Change {
   const effect = authorizeEffect(outcome.trigger, transaction.state);
   const cancel = operations.find((other) => other.kind === 'cancel' && isOpen(other));
@@ -135,7 +143,7 @@ function undecided(
   cancel: Operation | undefined,
   outcome: LearnedOutcome,
   now: Date,
-  options: { buyerTimeoutMs: number },
+  options: Options,
 ): Change {
   const awaits = outcome.trigger === 'buyer_action';
   if (
@@ -151,7 +159,12 @@ function undecided(
   if (outcome.trigger === 'pending') waiting.expiresAt = outcome.expiresAt ?? null;
   if (awaits)
     waiting.expiresAt = outcome.expiresAt ?? operation.expiresAt ?? new Date(now.getTime() + options.buyerTimeoutMs);
-  if (effect === 'pend') return { ...pend(outcome.refusal?.reason ?? Reason.PENDING_GENERAL), operation: waiting };
+  if (effect === 'pend') {
+    // Of one stage Wix hears one reason.
+    const isTold = transaction.state === 'awaiting_buyer' && options.tellsBuyerWait;
+    const reason = isTold ? undefined : outcome.refusal?.reason;
+    return { ...pend(reason ?? Reason.PENDING_GENERAL), operation: waiting };
+  }
   if (effect !== 'await_buyer') return { transaction: {}, operation: waiting };
   return {
     transaction: { state: 'awaiting_buyer', awaitedBuyer: true, redirectUrl: outcome.redirectUrl ?? null },

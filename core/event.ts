@@ -2,38 +2,49 @@ import { create, type MessageInitShape, toBinary } from '@bufbuild/protobuf';
 import { timestampFromDate } from '@bufbuild/protobuf/wkt';
 import { EventSchema } from '../proto/gen/payments/v1/event_pb.js';
 import { Mode as ProtoMode } from '../proto/gen/payments/v1/merchant_account_pb.js';
+import { Reason } from '../proto/gen/payments/v1/reason_pb.js';
 import { Initiator } from '../proto/gen/payments/v1/transaction_pb.js';
 import * as convert from './convert.ts';
 import type { EventType } from './decide.ts';
 import { eventId } from './ids.ts';
 import type { Operation } from './operation.ts';
 import type { OutboxRow } from './store/outbox.ts';
-import type { Transaction } from './transaction.ts';
+import type { CoreSwitches } from './switches.ts';
+import { isApproved, type Transaction } from './transaction.ts';
 
 // What each change says: an event is the payment after the change, with the operation it is about. Pure.
 
-const NEVER_FOR_WIX: readonly EventType[] = [
-  'transaction_awaiting_buyer',
-  'transaction_expired',
-  'transaction_reversed',
-  'contradiction_reported',
-  'refund_returned',
-];
+const NEVER_FOR_WIX: readonly EventType[] = ['transaction_expired', 'transaction_reversed', 'contradiction_reported'];
+
+/** Which events Wix is to be told of where its contract leaves that open. */
+export type Telling = Pick<
+  CoreSwitches,
+  'LATE_REFUND_FAILURE_EVENT' | 'BUYER_WAIT_EVENT' | 'EARLY_REFUND_REFUSAL_EVENT'
+>;
 
 /**
- * Whether Wix is to hear it. Not of a capture, void or refund of nothing: it refuses such an event, and all later ones of the payment would
+ * Whether Wix is to hear it. A refund that failed after its success, and that a buyer acts now, only if that is switched on (U4, U5). Not of a capture, void or refund of nothing: it refuses such an event, and all later ones of the payment would
  * wait behind it (R51). Not of a refund that is refused after the payment was declined (U17), nor of a refund of the PSP's own that
  * failed (R23).
  */
-function isForWix(type: EventType, transaction: Transaction, operation: Operation | undefined): boolean {
+function isForWix(
+  telling: Telling,
+  type: EventType,
+  transaction: Transaction,
+  operation: Operation | undefined,
+): boolean {
   if (NEVER_FOR_WIX.includes(type)) return false;
+  if (type === 'transaction_awaiting_buyer') return telling.BUYER_WAIT_EVENT;
+  if (type === 'refund_returned') return telling.LATE_REFUND_FAILURE_EVENT;
   if (!type.startsWith('transaction') && operation?.amount === 0n) return false;
   if (type !== 'refund_failed') return true;
-  return transaction.state !== 'declined' && operation?.caller === 'wix';
+  if (operation?.caller !== 'wix' || transaction.state === 'declined') return false;
+  return telling.EARLY_REFUND_REFUSAL_EVENT || isApproved(transaction.state);
 }
 
 /** Fixes an event for the outbox. `transaction.updatedAt` is the database's time of the change. */
 export function buildEvent(
+  telling: Telling,
   type: EventType,
   transaction: Transaction,
   operation: Operation | undefined,
@@ -42,6 +53,7 @@ export function buildEvent(
   // A payment's refusal is its own; a capture, void or refund has its operation's.
   const refusal = type.startsWith('transaction') ? transaction : operation;
   const isRefused = /_(pending|declined|failed|returned)$/.test(type);
+  const forWix = isForWix(telling, type, transaction, operation);
   const isSuccess = type.endsWith('_succeeded');
   const amount = isSuccess ? operation?.approvedAmount : operation?.amount;
   const card =
@@ -50,7 +62,7 @@ export function buildEvent(
     id,
     type: convert.eventType(type),
     sequence: transaction.sequence,
-    forWix: isForWix(type, transaction, operation),
+    forWix,
     transactionId: transaction.id,
     externalId: transaction.externalId,
     merchantAccountId: transaction.accountId ?? '',
@@ -65,6 +77,8 @@ export function buildEvent(
     refundedAmount: transaction.refundedAmount,
     initiator: operation ? convert.initiatorOf(operation.caller) : Initiator.WIX,
     recordedAt: timestampFromDate(transaction.updatedAt),
+    partiallyAuthorized:
+      isApproved(transaction.state) && transaction.authorizedAmount < (transaction.requestedAmount ?? 0n),
     ...(transaction.requestedAmount !== null && { requestedAmount: transaction.requestedAmount }),
     ...(operation && {
       operationId: operation.id,
@@ -80,6 +94,8 @@ export function buildEvent(
     ...(isRefused && refusal?.reason != null
       ? { reason: refusal.reason, errorCode: refusal.errorCode ?? '', errorMessage: refusal.errorMessage ?? '' }
       : {}),
+    // Wix reads what comes without a reason as an approval.
+    ...(type === 'transaction_awaiting_buyer' && forWix && { reason: Reason.PENDING_GENERAL }),
     ...(card && { cardDetails: card }),
     ...(transaction.credentialsOnFile && type === 'transaction_approved'
       ? { sealedCredentialsOnFile: transaction.credentialsOnFile }

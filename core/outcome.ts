@@ -53,7 +53,7 @@ function failure(operation: Operation, errorCode: string, message: string): Refu
 /** What of a payment decides how an outcome is read. */
 type Payment = Pick<
   Transaction,
-  'currency' | 'cardBin' | 'cardLastFour' | 'requestedLastFour' | 'setUpAsked' | 'awaitedBuyer'
+  'currency' | 'cardBin' | 'cardLastFour' | 'requestedLastFour' | 'setUpAsked' | 'awaitedBuyer' | 'allowPartial'
 >;
 
 /** Reads an outcome that the processor gave for this operation of this payment. `number`: the card's, if it is in memory. Never throws. */
@@ -143,10 +143,9 @@ function readApproved(
   fields: Fields,
   number?: string,
 ): LearnedOutcome {
-  const asked = operation.amount ?? 0n;
-  const amount = approved.amount ?? asked;
+  const amount = approved.amount ?? operation.amount ?? 0n;
   return {
-    trigger: triggerFor(operation, asked, amount, approved.currency === '' || approved.currency === payment.currency),
+    trigger: triggerFor(payment, operation, approved.currency, amount),
     // Less than nothing fits nothing, and no row holds it.
     ...(amount >= 0n && { amount }),
     processorReference: fields.reference('processor_reference', approved.processorReference, 200),
@@ -160,11 +159,17 @@ function readApproved(
   };
 }
 
-/** A capture books what was captured; nothing else may be approved with less than was asked, nothing at all with more (R18). */
-function triggerFor(operation: Operation, asked: bigint, amount: bigint, sameCurrency: boolean): Trigger {
-  if (!sameCurrency || amount > asked || amount < 0n) return 'misfit';
+/**
+ * A capture books what was captured, and a payment is approved with less than was asked where its merchant takes that (U3); nothing else
+ * may be, and nothing at all with more (R18).
+ */
+function triggerFor(payment: Payment, operation: Operation, currency: string, amount: bigint): Trigger {
+  const asked = operation.amount ?? 0n;
+  const isSameCurrency = currency === '' || currency === payment.currency;
+  if (!isSameCurrency || amount > asked || amount < 0n) return 'misfit';
   if (amount === asked) return 'approved';
-  return operation.kind === 'capture' && amount > 0n ? 'approved' : 'partly';
+  const mayBePart = operation.kind === 'capture' || (operation.kind === 'authorize' && payment.allowPartial);
+  return mayBePart && amount > 0n ? 'approved' : 'partly';
 }
 
 /** Of the page for a buyer (Wix contract, 5.5), in characters. */

@@ -37,6 +37,7 @@ export function receiveInTurn<T>(
 
 /** Writes an operation with what it changes of its payment and what it says, in the caller's tx and under the payment's lock. */
 export async function record(
+  core: Core,
   tx: Queryable,
   before: Transaction,
   patch: Partial<Transaction>,
@@ -60,6 +61,6 @@ export async function record(
   const sequence = event ? before.sequence + 1n : before.sequence;
   const transaction = isChanged ? await updateTransaction(tx, { ...before, ...patch, sequence }, before.state) : before;
   if (!event) return { transaction, operation: inserted };
-  await insertEvent(tx, buildEvent(event, transaction, inserted));
+  await insertEvent(tx, buildEvent(core.config, event, transaction, inserted));
   return { transaction, operation: inserted, event };
 }

@@ -133,7 +133,7 @@ async function receive(
   }
   const operations = await operationsOf(tx, transaction.id);
   const verdict = asker.isWix
-    ? judge(request, transaction, operations)
+    ? judge(core, request, transaction, operations)
     : ensureBalance(transaction, operations, request.amount);
   if (verdict === 'wait') return undefined;
 
@@ -153,6 +153,7 @@ async function receive(
   const { refusal } = verdict;
   if (refusal)
     return record(
+      core,
       tx,
       transaction,
       {},
@@ -162,7 +163,7 @@ async function receive(
   core.calls.ensureRoom(transaction.externalMerchantId ?? '', false);
   const authorize = operations.find((operation) => operation.kind === 'authorize');
   if (!authorize) throw new Error('a captured payment has an authorize operation');
-  return { ...(await record(tx, transaction, {}, { ...fields, state: 'running' })), authorize };
+  return { ...(await record(core, tx, transaction, {}, { ...fields, state: 'running' })), authorize };
 }
 
 interface Judgement {
@@ -178,6 +179,7 @@ function isNamed({ id, externalId }: Transaction, request: RefundTransactionRequ
 
 /** Whether a new refund that Wix asks for may run. */
 function judge(
+  { config }: Core,
   request: RefundTransactionRequest,
   transaction: Transaction,
   operations: readonly Operation[],
@@ -191,6 +193,8 @@ function judge(
   const mode = convert.modeOf(request.mode);
   if (mode && mode !== transaction.mode)
     return refuse(Reason.TEST_MODE, 'MODE', 'The payment was made in another mode');
+  if (request.amount === undefined && config.REFUND_AMOUNT_WHEN_ABSENT === 'refuse')
+    return refuse(Reason.REQUIRED_FIELDS_ARE_MISSING, 'MISSING_FIELD', 'refundAmount is missing');
   switch (reception('refund', transaction.state)) {
     case 'wait':
       return 'wait';
@@ -230,6 +234,8 @@ function balance(transaction: Transaction, operations: readonly Operation[], ask
   });
   if (operations.some((operation) => operation.kind === 'refund' && operation.state === 'unknown'))
     return refuse(Reason.REFUND_TECHNICAL_ERROR, 'REFUND_IN_PROGRESS', 'An earlier refund is not decided yet');
+  if (transaction.capturedAmount === 0n)
+    return refuse(Reason.REFUND_NOT_ALLOWED, 'NOTHING_CAPTURED', 'The payment was a verification of the card');
   if (transaction.refundedAmount >= transaction.capturedAmount)
     return refuse(Reason.PAYMENT_ALREADY_REFUNDED, 'NOTHING_LEFT', 'Payment is fully refunded');
   if (asked === 0n) return refuse(Reason.REFUND_NOT_ALLOWED, 'AMOUNT', 'The amount must not be zero');

@@ -38,7 +38,7 @@ export async function reportRefund(
   const { id, accountId } = payment;
   ensureNoCard(request.processorReference, 'processor_reference', payment);
   const { name } = context.values.get(callerKey);
-  const reported = await core.db.inTx((tx) => receive(tx, id, accountId, request, name));
+  const reported = await core.db.inTx((tx) => receive(core, tx, id, accountId, request, name));
   const { transaction, operation, event } = reported;
   if (!operation) {
     announce(core, { transaction, change: { event, alert: 'contradiction' } });
@@ -60,6 +60,7 @@ export async function reportRefund(
 
 /** tx 1, and the only one: nothing is asked of the processor. */
 async function receive(
+  core: Core,
   tx: Queryable,
   id: string,
   accountId: string | null,
@@ -82,7 +83,7 @@ async function receive(
   if (transaction.state !== 'captured' || known.length > 0) {
     const about = operations.find((operation) => known.some((refund) => refund.id === operation.id)) ?? operations[0];
     const said = JSON.stringify({ refunded: String(amount), processorReference });
-    return contradict(tx, transaction, about, said, caller);
+    return contradict(core, tx, transaction, about, said, caller);
   }
   const refundedAmount = transaction.refundedAmount + amount;
   ensure(refundedAmount <= INT64_MAX, 'amount', 'is out of range');
@@ -103,11 +104,12 @@ async function receive(
     processorReference,
     processedAt: readTime(processedAt, 'processed_at'),
   } as const;
-  return record(tx, transaction, { refundedAmount }, refund, 'refund_succeeded');
+  return record(core, tx, transaction, { refundedAmount }, refund, 'refund_succeeded');
 }
 
 /** R24: kept as a row and told once; nothing else changes. */
 async function contradict(
+  core: Core,
   tx: Queryable,
   before: Transaction,
   about: Operation | undefined,
@@ -121,6 +123,6 @@ async function contradict(
   });
   if (!isNew) return { transaction: before, operation: undefined };
   const transaction = await updateTransaction(tx, { ...before, sequence: before.sequence + 1n }, before.state);
-  await insertEvent(tx, buildEvent('contradiction_reported', transaction, about));
+  await insertEvent(tx, buildEvent(core.config, 'contradiction_reported', transaction, about));
   return { transaction, operation: undefined, event: 'contradiction_reported' };
 }

@@ -146,7 +146,11 @@ function decideOn(
   const read = payment?.operations.find(({ id }) => id === about.id);
   if (!payment || !read) return undefined;
   const { transaction: before, operations, now } = payment;
-  const options = { buyerTimeoutMs: core.config.BUYER_TIMEOUT_MS, override: source.override !== undefined };
+  const options = {
+    buyerTimeoutMs: core.config.BUYER_TIMEOUT_MS,
+    tellsBuyerWait: core.config.BUYER_WAIT_EVENT,
+    override: source.override !== undefined,
+  };
   const change = decide(before, operations, read, outcome, now, options);
   const onFile =
     outcome.credentialsOnFile && change.event === 'transaction_approved' ? sealOnFile(core, before, outcome) : {};
@@ -159,7 +163,7 @@ function decideOn(
     operation,
     transaction,
     dueInMs: gapMs(operation.asks, core.config.RECONCILE_GRACE_MS),
-    event: transaction && change.event && buildEvent(change.event, transaction, operation),
+    event: transaction && change.event && buildEvent(core.config, change.event, transaction, operation),
   };
   return { payment, settlement, change, isOverride: options.override };
 }

@@ -41,6 +41,8 @@ export interface Transaction {
   readonly awaitedBuyer: boolean;
   /** Whether credentials on file were asked for; null where that was not kept. */
   readonly setUpAsked: boolean | null;
+  /** Whether the engine was told that it may approve less than is asked. */
+  readonly allowPartial: boolean;
   readonly redirectUrl: string | null;
   readonly cardScheme: string | null;
   readonly cardBin: string | null;

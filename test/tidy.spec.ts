@@ -4,6 +4,7 @@ import path from 'node:path';
 import { describe, it } from 'mocha';
 import type { z } from 'zod';
 import { standaloneConfig as coreConfig } from '../core/config.ts';
+import { coreSwitches } from '../core/switches.ts';
 import { standaloneConfig as gatewayConfig } from '../gateway/config.ts';
 import { standaloneConfig as relayConfig } from '../webhook-relay/config.ts';
 
@@ -160,6 +161,56 @@ describe('the documents', () => {
     assert.ok(names.size > 10);
     assert.deepEqual(
       [...names].filter((name) => !operations.includes(`### ${name}\n`)),
+      [],
+    );
+  });
+});
+
+describe('the switches', () => {
+  const rows = read('docs/CONTRACT-SWITCHES.md')
+    .split('\n')
+    .filter((line) => /^\| U\d/.test(line))
+    .map((line) => line.split('|').map((cell) => cell.trim()));
+  const namesIn = (cell = '') => cell.match(/[A-Z]+(_[A-Z]+)+/g) ?? [];
+
+  it('have a row for each open point of the contract, with its settings or why there is none', () => {
+    const points = Array.from({ length: 17 }, (_, i) => `U${i + 1}`);
+    assert.deepEqual(
+      rows.map(([, point]) => point),
+      points,
+    );
+    for (const [, point, unclear, setting, , changes] of rows) {
+      assert.ok(unclear && changes, point);
+      assert.ok(setting === 'none' || namesIn(setting).length > 0, point);
+    }
+  });
+
+  it('are in the configuration with the defaults that the table has', () => {
+    const shapes = [gatewayConfig, coreConfig, relayConfig].map(({ shape }) => shape as Record<string, z.ZodType>);
+    for (const [, point, , setting, byDefault] of rows) {
+      for (const name of namesIn(setting)) {
+        const entry = shapes.find((shape) => name in shape)?.[name];
+        assert.ok(entry, `${point}: ${name}`);
+        const { data } = entry.safeParse(undefined);
+        // Without a default it has to be set, or another setting stands in for it.
+        if (data !== undefined) assert.equal(String(data), byDefault, `${point}: ${name}`);
+      }
+    }
+  });
+
+  it('have tests that carry their number', () => {
+    const specs = files.filter((file) => file.endsWith('.spec.ts')).map(read);
+    const held = new Set(
+      specs.flatMap((spec) => [...spec.matchAll(/\b(?:it|describe)\([`'].*?\b(U\d+)\b/g)].map(([, u]) => u)),
+    );
+    const without = rows.filter(([, point, , setting]) => setting !== 'none' && !held.has(point));
+    assert.deepEqual(without, []);
+  });
+
+  it('are all in the table', () => {
+    const listed = new Set(rows.flatMap(([, , , setting]) => namesIn(setting)));
+    assert.deepEqual(
+      Object.keys(coreSwitches).filter((name) => !listed.has(name)),
       [],
     );
   });

@@ -37,6 +37,8 @@ export const relayConfig = z.object({
   EVENT_DELAY_MS: milliseconds(200, { min: 0 }),
   /** Attempts that run at once; those of one merchant are a quarter of them at most (R29). */
   RELAY_CONCURRENCY: integer(128, { min: 1, max: 256 }),
+  /** U7: an event that Wix has not taken since its first attempt so long ago is stuck: an alert, and an attempt every six hours (R29). */
+  STUCK_AFTER_MS: milliseconds(3 * 24 * 3_600_000, { min: 1_000 }),
   RELAY_PORT: port(8082),
   /** Who may look at deliveries and decide about them; without it no RPC is served (R33). */
   RELAY_TOKENS: callerList().optional(),

@@ -37,10 +37,12 @@ export function createDeliverer(deps: {
   wix: WixClient;
   log: Log;
   concurrency: number;
+  /** Since its first attempt; then a delivery is stuck (R29). */
+  stuckAfterMs: number;
   /** Of the jitter. */
   random?: () => number;
 }): Deliverer {
-  const { db, keys, wix, log, concurrency, random = Math.random } = deps;
+  const { db, keys, wix, log, concurrency, stuckAfterMs, random = Math.random } = deps;
   const recordAttempt = createRecorder({ db, log });
   const attempts = counter('relay_attempts_total', 'Attempts to deliver an event to Wix, by outcome.', ['outcome']);
   const running = new Set<Promise<void>>();
@@ -117,7 +119,7 @@ export function createDeliverer(deps: {
   async function record(claim: Claim, call: 'token' | 'event', answer: Answer, started: number): Promise<boolean> {
     const { transactionId, merchant, eventId, sequence, type } = claim;
     const delivered = call === 'event' && answer.error === null;
-    const stuck = claim.stuck || (!delivered && claim.threeDaysOld);
+    const stuck = claim.stuck || (!delivered && (claim.ageMs ?? 0) >= stuckAfterMs);
     const retryMs = delivered ? null : retryDelayMs({ number: claim.attempts + 1, stuck, ...answer }, random);
     const outcome = {
       stuck,

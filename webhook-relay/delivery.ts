@@ -38,6 +38,8 @@ type Subject = 'pending' | Final | 'operation';
 
 const TRANSACTION_EVENTS: Readonly<Record<string, Subject>> = {
   TRANSACTION_PENDING: 'pending',
+  // Where the core tells of it (U5).
+  TRANSACTION_AWAITING_BUYER: 'pending',
   TRANSACTION_APPROVED: 'approved',
   TRANSACTION_DECLINED: 'declined',
 };

@@ -38,11 +38,16 @@ export interface Relay extends Service {
  */
 export function createRelay(config: RelayConfig, deps: { log: Log; isReceiving?: () => boolean }): Relay {
   const { log, isReceiving = () => true } = deps;
-  const { EVENTS_KEY: keys, EVENT_DELAY_MS: delayMs, RELAY_CONCURRENCY: concurrency } = config;
+  const {
+    EVENTS_KEY: keys,
+    EVENT_DELAY_MS: delayMs,
+    RELAY_CONCURRENCY: concurrency,
+    STUCK_AFTER_MS: stuckAfterMs,
+  } = config;
   const url = config.DATABASE_URL.reveal();
   const db = createDatabase({ url, schema: SCHEMA, prepare: config.DATABASE_PREPARE, log });
   const receiver = createReceiver({ db, keys, log, delayMs });
-  const deliverer = createDeliverer({ db, keys, wix: createWixClient(config), log, concurrency });
+  const deliverer = createDeliverer({ db, keys, wix: createWixClient(config), log, concurrency, stuckAfterMs });
   const health = async () => {
     const database = await db.ping();
     const receiving = isReceiving();

@@ -31,8 +31,8 @@ export interface Claim {
   readonly sealedWith: string | null;
   readonly attempts: number;
   readonly stuck: boolean;
-  /** Its first attempt was three days ago (R29). */
-  readonly threeDaysOld: boolean;
+  /** Milliseconds since its first attempt, by the database's time; null before it (R29). */
+  readonly ageMs: number | null;
 }
 
 /** A claim looks at no more merchants than this; the next one goes on from there. */
@@ -103,10 +103,10 @@ export async function claimDue(db: Queryable, wanted: Wanted): Promise<{ claims:
          -- One that changed since this statement began is not found, and stays due.
          and d.event_id = t.next_event_id
        returning t.transaction_id, t.merchant, t.claim, d.event_id, d.sequence, d.type, d.body, d.sealed_with, d.attempts, d.stuck,
-                 coalesce(d.first_attempt_at <= now() - interval '3 days', false) as three_days_old)
+                 (extract(epoch from now() - d.first_attempt_at) * 1000)::float8 as age_ms)
      select turn.next, claimed.transaction_id as "transactionId", claimed.merchant, claimed.claim, claimed.event_id as "eventId",
             claimed.sequence, claimed.type, claimed.body, claimed.sealed_with as "sealedWith", claimed.attempts, claimed.stuck,
-            claimed.three_days_old as "threeDaysOld"
+            claimed.age_ms as "ageMs"
      from (select coalesce(case when (select count(*) from due) = $1 then (select merchant from due order by turn desc limit 1)
                                 else (select merchant from turns order by turn desc limit 1) end, $3) as next) turn
      left join claimed on true`,

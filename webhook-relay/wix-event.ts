@@ -15,6 +15,9 @@ type Render = (event: Event, keys: KeyRing) => object;
 const BODIES: Readonly<Record<Event_Type, Render | null>> = {
   [Event_Type.UNSPECIFIED]: null,
   [Event_Type.TRANSACTION_PENDING]: (event) => ({ transaction: { ...identity(event), reasonCode: reasonOf(event) } }),
+  [Event_Type.TRANSACTION_AWAITING_BUYER]: (event) => ({
+    transaction: { ...identity(event), reasonCode: reasonOf(event) },
+  }),
   [Event_Type.TRANSACTION_APPROVED]: (event, keys) => ({
     transaction: { ...identity(event), ...approval(event, keys) },
   }),
@@ -26,7 +29,6 @@ const BODIES: Readonly<Record<Event_Type, Render | null>> = {
   [Event_Type.REFUND_SUCCEEDED]: (event) => ({ refund: refund(event) }),
   [Event_Type.REFUND_FAILED]: (event) => ({ refund: { ...refund(event), ...failure(event) } }),
   [Event_Type.REFUND_RETURNED]: (event) => ({ refund: { ...refund(event), ...failure(event) } }),
-  [Event_Type.TRANSACTION_AWAITING_BUYER]: null,
   [Event_Type.TRANSACTION_EXPIRED]: null,
   [Event_Type.TRANSACTION_REVERSED]: null,
   [Event_Type.CONTRADICTION_REPORTED]: null,

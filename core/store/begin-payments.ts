@@ -31,7 +31,7 @@ export type Begun =
 const NEW_PAYMENT = [
   ...(['id', 'externalId', 'externalMerchantId', 'accountId', 'mode', 'currency', 'requestedAmount'] as const),
   ...(['paymentMethod', 'authorizeOnly', 'buyerAbsent', 'requestedLastFour', 'state', 'cardBin'] as const),
-  ...(['cardLastFour', 'setUpAsked', 'idWithheld', 'lapsed', 'awaitedBuyer', 'sequence'] as const),
+  ...(['cardLastFour', 'setUpAsked', 'allowPartial', 'idWithheld', 'lapsed', 'awaitedBuyer', 'sequence'] as const),
   ...(['authorizedAmount', 'capturedAmount', 'refundedAmount'] as const),
 ] as const;
 

@@ -10,6 +10,8 @@ export interface MerchantAccount {
   readonly name: string;
   /** ISO 4217; empty means every currency of Wix's table. */
   readonly currencies: readonly string[];
+  /** Whether it takes an approval of less than was asked. */
+  readonly allowPartial: boolean;
 }
 
 /** One version of a merchant's credentials. */
@@ -19,18 +21,27 @@ export interface CredentialsVersion {
   readonly sealed: Uint8Array;
 }
 
-const COLUMNS = `id, external_merchant_id as "externalMerchantId", account_reference as "accountReference", name, currencies`;
+const COLUMNS = `id, external_merchant_id as "externalMerchantId", account_reference as "accountReference", name, currencies,
+  allow_partial as "allowPartial"`;
 
-/** Inserts the account or brings its name and currencies up to date; its id never changes (R11). */
+/** Inserts the account or brings what it says up to date; its id never changes (R11). */
 export async function upsertMerchantAccount(tx: Queryable, account: MerchantAccount): Promise<MerchantAccount> {
   return onlyRow(
     await tx.query<MerchantAccount>(
-      `insert into merchant_accounts (id, external_merchant_id, account_reference, name, currencies)
-       values ($1, $2, $3, $4, $5)
+      `insert into merchant_accounts (id, external_merchant_id, account_reference, name, currencies, allow_partial)
+       values ($1, $2, $3, $4, $5, $6)
        on conflict (external_merchant_id, account_reference)
-         do update set name = excluded.name, currencies = excluded.currencies, updated_at = now()
+         do update set name = excluded.name, currencies = excluded.currencies, allow_partial = excluded.allow_partial,
+           updated_at = now()
        returning ${COLUMNS}`,
-      [account.id, account.externalMerchantId, account.accountReference, account.name, account.currencies],
+      [
+        account.id,
+        account.externalMerchantId,
+        account.accountReference,
+        account.name,
+        account.currencies,
+        account.allowPartial,
+      ],
     ),
   );
 }
@@ -98,6 +109,7 @@ export function merchantVersion(externalMerchantId: string, accountId: string): 
 export interface MatchingAccount extends CredentialsVersion {
   readonly accountReference: string;
   readonly currencies: readonly string[];
+  readonly allowPartial: boolean;
   readonly version: string;
 }
 
@@ -108,7 +120,7 @@ export async function matchingAccounts(
   lookups: readonly Uint8Array[],
 ): Promise<MatchingAccount[]> {
   return db.query<MatchingAccount>(
-    `select account_id as "accountId", mode, account_reference as "accountReference", currencies,
+    `select account_id as "accountId", mode, account_reference as "accountReference", currencies, allow_partial as "allowPartial",
        (select sealed from merchant_credentials newest
         where newest.account_id = matching.account_id and newest.mode = matching.mode
         order by newest.id desc limit 1) as sealed,

@@ -8,7 +8,7 @@ const COLUMNS = selectList([
   ...(['id', 'externalId', 'externalMerchantId', 'accountId', 'mode', 'currency', 'requestedAmount'] as const),
   ...(['paymentMethod', 'authorizeOnly', 'buyerAbsent', 'requestedLastFour', 'state', 'authorizedAmount'] as const),
   ...(['capturedAmount', 'refundedAmount', 'reason', 'errorCode', 'errorMessage', 'idWithheld', 'lapsed'] as const),
-  ...(['awaitedBuyer', 'setUpAsked', 'redirectUrl', 'cardScheme', 'cardBin', 'cardLastFour'] as const),
+  ...(['awaitedBuyer', 'setUpAsked', 'allowPartial', 'redirectUrl', 'cardScheme', 'cardBin', 'cardLastFour'] as const),
   ...(['credentialsOnFile', 'credentialsKeyId', 'sequence', 'createdAt', 'updatedAt'] as const),
 ]);
 
@@ -53,8 +53,8 @@ export async function insertTransaction(
     await tx.query<Transaction>(
       `insert into transactions (id, external_id, external_merchant_id, account_id, mode, currency, requested_amount,
          payment_method, authorize_only, buyer_absent, requested_last_four, state, reason, error_code, error_message,
-         id_withheld, card_scheme, card_bin, card_last_four, sequence, set_up_asked)
-       values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21)
+         id_withheld, card_scheme, card_bin, card_last_four, sequence, set_up_asked, allow_partial)
+       values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22)
        on conflict (external_id) do nothing
        returning ${COLUMNS}`,
       // biome-ignore format: in the order of the statement
@@ -62,6 +62,7 @@ export async function insertTransaction(
         t.id, t.externalId, t.externalMerchantId, t.accountId, t.mode, t.currency, t.requestedAmount,
         t.paymentMethod, t.authorizeOnly, t.buyerAbsent, t.requestedLastFour, t.state, t.reason, t.errorCode,
         t.errorMessage, t.idWithheld, t.cardScheme, t.cardBin, t.cardLastFour, t.sequence, t.setUpAsked,
+        t.allowPartial,
       ],
     ),
   );

@@ -90,10 +90,14 @@ function isSecret(entry: z.core.$ZodType | undefined): boolean {
 }
 
 /** A whole number between min and max, both inclusive. */
-export function integer(byDefault: number, { min = 0, max = Number.MAX_SAFE_INTEGER } = {}): z.ZodType<number> {
+export const integer = (byDefault: number, limits: { min?: number; max?: number } = {}): z.ZodType<number> =>
+  wholeNumber(limits).prefault(String(byDefault));
+
+/** The same without a default. */
+export function wholeNumber({ min = 0, max = Number.MAX_SAFE_INTEGER } = {}) {
   const isWithin = (value: string) => /^\d{1,16}$/.test(value) && Number(value) >= min && Number(value) <= max;
   const rule = `must be a whole number from ${min} to ${max}`;
-  return z.string().refine(isWithin, rule).transform(Number).prefault(String(byDefault));
+  return z.string().refine(isWithin, rule).transform(Number);
 }
 
 /**

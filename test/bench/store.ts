@@ -49,7 +49,14 @@ async function addMerchant(db: Database): Promise<Merchant> {
   const externalMerchantId = randomUUID();
   const id = accountId(externalMerchantId, 'bench');
   const lookup = Buffer.from(randomUUID().replaceAll('-', ''));
-  await upsertMerchantAccount(db, { id, externalMerchantId, accountReference: 'bench', name: 'bench', currencies: [] });
+  await upsertMerchantAccount(db, {
+    id,
+    externalMerchantId,
+    accountReference: 'bench',
+    name: 'bench',
+    currencies: [],
+    allowPartial: false,
+  });
   const credentials = { accountId: id, externalMerchantId, mode: 'sandbox', sealed: Buffer.alloc(64) } as const;
   await insertCredentials(db, { ...credentials, lookup, keyId: 'bench' });
   const [account] = await matchingAccounts(db, externalMerchantId, [lookup]);
@@ -67,7 +74,14 @@ function newBeginning({ externalMerchantId, accountId: account, version }: Merch
       ...{ requestedAmount: 4590n, paymentMethod: 'creditCard', authorizeOnly: false, buyerAbsent: false },
       ...{ requestedLastFour: '4242', state: 'authorizing', authorizedAmount: 0n, capturedAmount: 0n },
       ...{ refundedAmount: 0n, ...nothing, idWithheld: false, lapsed: false, awaitedBuyer: false, setUpAsked: false },
-      ...{ redirectUrl: null, cardScheme: null, cardBin: '424242', cardLastFour: '4242', credentialsOnFile: null },
+      ...{
+        allowPartial: false,
+        redirectUrl: null,
+        cardScheme: null,
+        cardBin: '424242',
+        cardLastFour: '4242',
+        credentialsOnFile: null,
+      },
       ...{ credentialsKeyId: null, sequence: 0n },
     },
     link: undefined,

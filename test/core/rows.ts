@@ -35,6 +35,7 @@ export function payment(state: Transaction['state'], more: Partial<Transaction> 
     lapsed: false,
     awaitedBuyer: state === 'awaiting_buyer',
     setUpAsked: false,
+    allowPartial: false,
     redirectUrl: state === 'awaiting_buyer' ? 'https://page.example' : null,
     cardScheme: null,
     cardBin: null,

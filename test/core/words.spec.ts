@@ -7,6 +7,7 @@ import { type LearnedOutcome, notDone, readOutcome } from '../../core/outcome.ts
 import { legalReason } from '../../core/reason.ts';
 import { type Outcome, OutcomeSchema } from '../../proto/gen/payments/v1/outcome_pb.js';
 import { Reason } from '../../proto/gen/payments/v1/reason_pb.js';
+import { approved } from '../engine/outcomes.ts';
 import { NOW, operation, payment } from './rows.ts';
 
 // What the processor's words mean (docs/RULES.md, R8, R18, R20), read from the rules and from the Wix contract, section 11.
@@ -40,6 +41,17 @@ describe('R18 an approval', () => {
     it(`of ${kind} with less is ${kind === 'capture' ? 'an approval of that' : 'an approval of a part'}`, () =>
       assert.equal(trigger(kind, { amount: 99n, currency: 'EUR' }), kind === 'capture' ? 'approved' : 'partly'));
   }
+
+  it('U3 of a part is one of a payment alone, where its merchant takes that, and of nothing never', () => {
+    const of = (kind: 'authorize' | 'void' | 'refund', amount: bigint) =>
+      readOutcome(payment('authorizing', { allowPartial: true }), operation(kind, 'running'), approved({ amount }))
+        .trigger;
+    assert.deepEqual(
+      [of('authorize', 99n), of('authorize', 0n), of('authorize', 101n)],
+      ['approved', 'partly', 'misfit'],
+    );
+    assert.deepEqual([of('void', 99n), of('refund', 99n)], ['partly', 'partly']);
+  });
 
   it('of a capture of nothing is none', () => assert.equal(trigger('capture', { amount: 0n }), 'partly'));
 });

@@ -7,7 +7,7 @@ import type { Decline } from './outcomes.ts';
 
 /**
  * Any credentials connect but a few: the `apiKey` (or `api_key`) of REFUSED, `accountRef` (or `account_ref`) names the account, and
- * `currencies` ("EUR,USD") limits it.
+ * `currencies` ("EUR,USD") limits it, `allowPartial` ("true") says that it takes approvals of a part.
  */
 export function verifyAccount(request: VerifyAccountRequest): MessageInitShape<typeof VerifyAccountResponseSchema> {
   const credentials = request.credentials?.values ?? {};
@@ -19,7 +19,8 @@ export function verifyAccount(request: VerifyAccountRequest): MessageInitShape<t
     return refused(CURRENCY);
   const accountReference = credentials.accountRef || credentials.account_ref || derived(request.externalMerchantId);
   const name = `Simulated account ${accountReference.slice(-6)}`;
-  return { result: { case: 'account', value: { accountReference, name, currencies } } };
+  const allowPartial = credentials.allowPartial === 'true';
+  return { result: { case: 'account', value: { accountReference, name, currencies, allowPartial } } };
 }
 
 /** API keys that do not connect. */

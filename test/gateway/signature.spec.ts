@@ -75,7 +75,7 @@ describe('the signature of Wix', () => {
   it('accepts a clock that is a few seconds behind', () =>
     accepts(`JWT=${tokenOf({ ...good, exp: Math.floor(Date.now() / 1000) - 2 })}`));
 
-  it('accepts either of two keys', async () => {
+  it('U14 accepts either of two keys', async () => {
     const rotating = await startGateway({
       script: { connectMerchantAccount: () => account },
       env: { WIX_PUBLIC_KEY: (pemOf(other.publicKey) + pemOf(wixKeys.publicKey)).replaceAll('\n', '\\n') },

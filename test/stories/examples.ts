@@ -196,11 +196,11 @@ export const ELSEWHERE: Readonly<Record<string, readonly [spec: string, words: s
   'create-transaction.card-decline-without-plugin-id.request.json': REQUESTS,
   'create-transaction.card-decline-without-plugin-id.response.json': ANSWERS,
   'submit-event.card-decline-without-plugin-id.json': EVENTS,
-  // U3 is off: declined 3012.
+  // Only for merchants that take a part (stories/partial.spec.ts).
   'create-transaction.partial-authorization.request.json': REQUESTS,
   'create-transaction.partial-authorization.response.json': ANSWERS,
   'submit-event.partial-authorization.json': EVENTS,
-  // U4 is off: not told to Wix.
+  // A switch of the core, U4.
   'submit-event.refund-late-failure.json': EVENTS,
   // Refunds of the PSP itself.
   'submit-event.refund-psp-initiated-full.json': EVENTS,

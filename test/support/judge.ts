@@ -52,8 +52,11 @@ function moneyTold(events: readonly WixEvent[] | undefined, amount: bigint, sale
         .map(({ text, body }) => [text, BigInt(String(body.amount))]),
     ).values(),
   ];
-  const captured = sale ? amount : (amountsOf('capture')[0] ?? 0n);
+  // Less than was asked may have been approved.
+  const told = events.find(({ kind, body }) => kind === 'transaction' && body.reasonCode === undefined);
+  const authorized = BigInt(String(told?.body.authorizedAmount ?? amount));
+  const captured = sale ? authorized : (amountsOf('capture')[0] ?? 0n);
   const isOver = sale || amountsOf('capture').length + amountsOf('void').length > 0;
   const refunded = amountsOf('refund').reduce((sum, each) => sum + each, 0n);
-  return { taken: captured - refunded, held: isOver ? 0n : amount };
+  return { taken: captured - refunded, held: isOver ? 0n : authorized };
 }

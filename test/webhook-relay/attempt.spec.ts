@@ -169,6 +169,20 @@ describe('an attempt that Wix does not take', () => {
     assert.deepEqual(await kit.states(event), ['1:delivered']);
   });
 
+  it('U7 is stuck sooner where that is set', async () => {
+    const event = newPayment()('TRANSACTION_APPROVED');
+    kit.wix.answerEvent(() => ({ status: 500 }));
+    await kit.receive(event);
+    await kit.deliver();
+    await kit.db.query(`update deliveries set first_attempt_at = now() - interval '2 hours'`);
+    await kit.makeDue();
+    const impatient = kit.anotherDeliverer(undefined, undefined, 3_600_000);
+    await impatient.runOnce();
+    await impatient.settled();
+    assert.equal((await kit.attemptsOf(event)).at(-1)?.retry_ms, 6 * 3600 * 1000);
+    assert.ok(kit.alerts().includes('delivery_stuck'));
+  });
+
   it('one that fails holds up no other payment', async () => {
     const [bad, good] = [newPayment()('TRANSACTION_APPROVED'), newPayment()];
     kit.wix.answerEvent(({ wixTransactionId }) => (wixTransactionId === bad.externalId ? { status: 400 } : {}));

@@ -46,7 +46,7 @@ export interface Kit {
   attemptsOf(event: Pick<Event, 'id'>): Promise<AttemptRow[]>;
   alerts(): string[];
   /** Another deliverer of the same database, or of one around it; timeoutMs is that of each call. */
-  anotherDeliverer(timeoutMs?: number, over?: Database): Deliverer;
+  anotherDeliverer(timeoutMs?: number, over?: Database, stuckAfterMs?: number): Deliverer;
   close(): Promise<void>;
 }
 
@@ -64,13 +64,14 @@ export async function openKit(url: string): Promise<Kit> {
     RELAY_CONCURRENCY: 8,
     NODE_USE_ENV_PROXY: false,
   };
-  const anotherDeliverer = (timeoutMs?: number, over: Database = db) =>
+  const anotherDeliverer = (timeoutMs?: number, over: Database = db, stuckAfterMs = 3 * 24 * 3_600_000) =>
     createDeliverer({
       db: over,
       keys: KEYS,
       wix: createWixClient(config, timeoutMs),
       log,
       concurrency: 8,
+      stuckAfterMs,
       random: () => 1,
     });
   const receiver = createReceiver({ db, keys: KEYS, log, delayMs: 0 });

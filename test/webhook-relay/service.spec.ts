@@ -280,7 +280,7 @@ describe('the relay', () => {
         'RELAY_TLS_KEY',
       ]);
     });
-    it('sends to Wix itself unless told otherwise', () => {
+    it('U16 sends to Wix itself unless told otherwise', () => {
       const { WIX_API_URL, ...rest } = env;
       assert.equal(parseConfig(relayConfig, rest).WIX_API_URL, 'https://www.wixapis.com');
     });

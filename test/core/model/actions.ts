@@ -59,6 +59,9 @@ function surroundings(world: World): Weighted[] {
   ];
 }
 
+/** What Wix takes for approved; all, before it knows. */
+const approvedOf = ({ ledger }: World) => ledger.payment?.authorizedAmount || ASKED;
+
 /** Everything at any time, but most of it when it makes sense; the same again with the same id, as Wix and the gateway do. */
 function callsOfWix(world: World): Weighted[] {
   const { ledger, wix } = world;
@@ -76,8 +79,8 @@ function callsOfWix(world: World): Weighted[] {
     may(1, 'Wix creates again', pay),
     ...(wix.asked.length < 6
       ? [
-          may(often, 'Wix captures', () => ask('capture', world.choose(2) ? 60n : ASKED)),
-          may(Math.ceil(often / 4), 'Wix voids', () => ask('void', ASKED)),
+          may(often, 'Wix captures', () => ask('capture', world.choose(2) ? 60n : approvedOf(world))),
+          may(Math.ceil(often / 4), 'Wix voids', () => ask('void', approvedOf(world))),
           may(often, 'Wix refunds', () => ask('refund', [40n, undefined, ASKED][world.choose(3)])),
         ]
       : []),

@@ -3,7 +3,7 @@ import { timestampFromMs } from '@bufbuild/protobuf/wkt';
 import type { Operation, OperationKind } from '../../../core/operation.ts';
 import { type Outcome, OutcomeSchema } from '../../../proto/gen/payments/v1/outcome_pb.js';
 import { Reason } from '../../../proto/gen/payments/v1/reason_pb.js';
-import { pick, type World } from './world.ts';
+import { PART, pick, type World } from './world.ts';
 
 // The processor of the model: it keeps its word about request ids, cancels and reversals, and for the rest does what it is told
 // without a look at balances, so that an order that should not have been given is seen in its books.
@@ -93,7 +93,7 @@ export function send(world: World, operation: Operation): Outcome {
       [1, outcome('pending', undefined, soon)],
       [2, outcome('buyerAction')],
       [1, outcome('buyerAction', undefined, soon)],
-      [1, yes(asked - 30n)],
+      [1, yes(PART)],
       [1, yes(asked + 50n)],
     ],
     capture: [
@@ -166,7 +166,7 @@ export function decideLater(world: World, entry: Entry): void {
     [2, DECLINED],
     [1, FAILED],
     [isPayment ? 1 : 0, EXPIRED],
-    [isPayment ? 1 : 0, outcome('approved', asked - 30n)],
+    [isPayment ? 1 : 0, outcome('approved', PART)],
     [isPayment ? 1 : 0, outcome('approved', asked + 50n)],
     [goesOn && isWithBuyer ? 3 : 0, PENDING],
     [goesOn && isWithBuyer ? 3 : 0, outcome('pending', undefined, world.now + 7_200_000)],
@@ -204,8 +204,11 @@ export function refundReturns(world: World, entry: Entry): void {
 export function truths({ engine }: World, id: string): Outcome[] {
   const entry = engine.entries.get(id);
   if (entry?.outcome.kind.case !== 'approved') return [DECLINED];
-  return [entry.kind === 'capture' ? entry.outcome : APPROVED, DECLINED];
+  return [entry.kind === 'capture' || isPart(entry) ? entry.outcome : APPROVED, DECLINED];
 }
+
+/** Whether it approved a part of the payment. */
+export const isPart = (entry: Entry) => entry.kind === 'authorize' && amountOf(entry) === PART;
 
 /** The opposite of what it did and said. Not of a refund that happened: that one may come back. */
 export function contraryOf({ kind, outcome: said }: Entry): Outcome | undefined {

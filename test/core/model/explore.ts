@@ -24,6 +24,7 @@ export function explore(rules: Rules, numbers: readonly number[], trace: (line: 
     shown: [],
     authorizeOnly: choose(2) === 1,
     buyerAbsent: choose(5) === 4,
+    allowPartial: choose(3) === 2,
     now: Date.UTC(2030, 0, 1),
     steps: 0,
     calm: false,

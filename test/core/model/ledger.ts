@@ -130,8 +130,11 @@ export function postpone(ledger: Ledger, id: string, until: number): void {
   if (ledger.dueAt.has(id)) ledger.dueAt.set(id, until);
 }
 
+/** The working rules of the contract. */
+const TELLING = { LATE_REFUND_FAILURE_EVENT: false, BUYER_WAIT_EVENT: false, EARLY_REFUND_REFUSAL_EVENT: true };
+
 export function publish(ledger: Ledger, type: EventType, payment: Transaction, operation: Operation | undefined): void {
-  const event = fromBinary(EventSchema, buildEvent(type, payment, operation).value);
+  const event = fromBinary(EventSchema, buildEvent(TELLING, type, payment, operation).value);
   assert.equal(event.sequence, BigInt(ledger.outbox.length + 1), 'the sequence of events has a gap');
   ledger.outbox.push({ type, event });
 }

@@ -51,6 +51,12 @@ export const MUTATIONS: Readonly<Record<string, Partial<Rules>>> = {
   'R18 an approval of another amount taken for an approval': mishear((_payment, _operations, _operation, said) =>
     said.trigger === 'misfit' ? { ...said, trigger: 'approved' } : said,
   ),
+  'R18 U3 an approval of a part taken without consent': {
+    readOutcome: (payment, ...said) => RULES.readOutcome({ ...payment, allowPartial: true }, ...said),
+  },
+  'R18 U3 an approval of a part booked as the whole': mishear((_payment, _operations, { kind, amount }, said) =>
+    kind === 'authorize' && said.trigger === 'approved' && amount !== null ? { ...said, amount } : said,
+  ),
   'R1 no pending when the budget is over': forget((change, said) =>
     said.trigger === 'budget_over' ? NOTHING : change,
   ),

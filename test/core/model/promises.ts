@@ -2,9 +2,9 @@ import assert from 'node:assert/strict';
 import { isOpen, type Operation } from '../../../core/operation.ts';
 import { isApproved, type Transaction } from '../../../core/transaction.ts';
 import { ensureTrueShop } from './buyer.ts';
-import { authorizeOf, books, expiryOf, isUndecided } from './engine.ts';
+import { authorizeOf, books, expiryOf, isPart, isUndecided } from './engine.ts';
 import { isEnd, storyOf, type Wix } from './wix.ts';
-import { ASKED, type World } from './world.ts';
+import { ASKED, PART, type World } from './world.ts';
 
 // What must hold of every life of a payment: at each moment, and once all is quiet.
 
@@ -21,7 +21,7 @@ export function ensureAlways(world: World): void {
 }
 
 /** The engine is obedient: what its books show, the core has ordered. */
-function ensureRightOrders({ engine, ledger: { payment, operations }, authorizeOnly }: World): void {
+function ensureRightOrders({ engine, ledger: { payment, operations }, authorizeOnly, allowPartial }: World): void {
   const { captures, voids, refunds, taken } = books(engine, authorizeOnly);
   const refunded = refunds.reduce((sum, { asked }) => sum + asked, 0n);
   assert.ok(engine.authorizeSends <= 1, 'an authorize was sent twice');
@@ -29,7 +29,8 @@ function ensureRightOrders({ engine, ledger: { payment, operations }, authorizeO
   assert.ok(captures.length + voids.length <= 1, 'captured and voided');
   assert.ok(refunded <= taken, `${refunded} were refunded of ${taken}`);
   assert.ok(!engine.reversed || payment?.state === 'declined', 'reversed what Wix may believe approved');
-  assert.ok([undefined, 0n, ASKED].includes(payment?.authorizedAmount), 'approved for another amount than asked');
+  const fits = [undefined, 0n, ASKED, ...(allowPartial ? [PART] : [])];
+  assert.ok(fits.includes(payment?.authorizedAmount), 'approved for another amount than asked');
   const isTimed = operations.some(({ kind, errorCode }) => kind === 'cancel' && errorCode === 'EXPIRED');
   assert.ok(!isTimed || engine.namedEnd, 'cancelled by a clock that the engine did not set');
 }
@@ -85,6 +86,13 @@ export function mayStayOpen({ engine }: World, operation: Operation): boolean {
 /** What Wix believes of the payment is what the engine did. */
 function ensureBelief({ ledger, engine, authorizeOnly }: World, payment: Transaction): void {
   const { held, taken } = books(engine, authorizeOnly);
+  const approval = ledger.outbox.find(({ type }) => type === 'transaction_approved')?.event;
+  const authorize = authorizeOf(engine);
+  if (approval && authorize) {
+    const { authorizedAmount, partiallyAuthorized } = approval;
+    assert.equal(partiallyAuthorized, authorizedAmount < ASKED, 'Wix was not told how much was approved');
+    if (isPart(authorize)) assert.equal(authorizedAmount, PART, 'more was approved than the engine did');
+  }
   const isWaiting = ledger.operations.some(isOpen);
   switch (payment.state) {
     case 'declined':

@@ -46,7 +46,7 @@ function answerOf(payment: Transaction | undefined): string {
 }
 
 /** tx 1 of a create. Undefined: somebody else was first. */
-function recordPayment({ ledger, now, authorizeOnly, buyerAbsent }: World): Operation | undefined {
+function recordPayment({ ledger, now, authorizeOnly, buyerAbsent, allowPartial }: World): Operation | undefined {
   const id = transactionId(EXTERNAL_ID);
   const isNew = insertPayment(ledger, now, {
     id,
@@ -71,6 +71,7 @@ function recordPayment({ ledger, now, authorizeOnly, buyerAbsent }: World): Oper
     lapsed: false,
     awaitedBuyer: false,
     setUpAsked: false,
+    allowPartial,
     redirectUrl: null,
     cardScheme: null,
     cardBin: null,

@@ -30,6 +30,8 @@ export interface World {
   readonly shown: ShopPage[];
   readonly authorizeOnly: boolean;
   readonly buyerAbsent: boolean;
+  /** The merchant takes an approval of less than was asked. */
+  readonly allowPartial: boolean;
   /** Milliseconds since 1970; the database's clock, and everybody's. */
   now: number;
   /** How much has happened so far: for those who sleep while others go on. */
@@ -46,6 +48,8 @@ export interface World {
 
 /** Minor units that every payment asks for. */
 export const ASKED = 100n;
+/** What the engine approves of it where it approves a part. */
+export const PART = 70n;
 export const ANSWER_BUDGET_MS = 8_000;
 export const BUYER_TIMEOUT_MS = 3_600_000;
 export const GRACE_MS = 30_000;

@@ -220,6 +220,13 @@ export declare type VerifiedAccount = Message<"processor.v1.VerifiedAccount"> & 
    * @generated from field: payments.v1.Credentials extra_credentials = 4;
    */
   extraCredentials?: Credentials | undefined;
+
+  /**
+   * The merchant takes an approval of less than was asked: its payments carry allow_partial from now on.
+   *
+   * @generated from field: bool allow_partial = 5;
+   */
+  allowPartial: boolean;
 };
 
 /**
@@ -282,7 +289,7 @@ export declare type AuthorizeRequest = Message<"processor.v1.AuthorizeRequest"> 
   statementDescriptor: string;
 
   /**
-   * The merchant takes less than was asked.
+   * The merchant takes less than was asked: approve what there is, at least 1. As VerifiedAccount said.
    *
    * @generated from field: bool allow_partial = 9;
    */
