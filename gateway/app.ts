@@ -10,7 +10,6 @@ import { type CallCore, OVERLOADED } from './core.ts';
 import { createTransaction } from './create-transaction.ts';
 import type { ReadBody } from './read-body.ts';
 import { refundTransaction } from './refund-transaction.ts';
-import type { RequiredField } from './required-fields.ts';
 import { createReturnRoute } from './return-buyer.ts';
 import type { Throttle } from './throttle.ts';
 import type { VerifyWixSignature } from './verify-wix-signature.ts';
@@ -20,18 +19,16 @@ import { type JsonObject, parseWixJson } from './wix-json.ts';
 /** From the body of one of Wix's calls to its answer. Throws HttpError when there is none. */
 type WixCall = (body: JsonObject, callCore: CallCore) => Promise<WixAnswer>;
 
-const NEW = 'create-transaction';
-
-const callsOf = (required: readonly RequiredField[]): Record<string, WixCall> => ({
+const CALLS: Record<string, WixCall> = {
   'connect-account': connectAccount,
-  [NEW]: (body, callCore) => createTransaction(body, callCore, required),
+  'create-transaction': createTransaction,
   'refund-transaction': refundTransaction,
   'capture-transaction': captureTransaction,
   'void-transaction': voidTransaction,
-});
+};
 
 const PREFIX = '/wix/v1';
-const NEW_PAYMENT = `${PREFIX}/${NEW}`;
+const NEW_PAYMENT = `${PREFIX}/create-transaction`;
 const SHED = { 'Content-Type': 'application/json; charset=utf-8', 'Content-Length': 2, 'Retry-After': 1 };
 
 const LOGGED = ['wixMerchantId', 'wixTransactionId', 'wixRefundId', 'pluginTransactionId', 'pluginRefundId'];
@@ -45,8 +42,6 @@ export function createApp(deps: {
   readBody: ReadBody;
   throttle: Throttle;
   callCore: CallCore;
-  /** Of every new payment, beside what the contract requires. */
-  requiredFields: readonly RequiredField[];
   log: Log;
 }): RequestListener {
   const durations = histogram(
@@ -59,8 +54,7 @@ export function createApp(deps: {
   const signed = new WeakSet<Socket>();
   const app = new Koa();
   const router = new Router({ prefix: PREFIX, strict: true });
-  for (const [name, call] of Object.entries(callsOf(deps.requiredFields)))
-    router.all(`/${name}`, (ctx) => answerCall(ctx, name, call));
+  for (const [name, call] of Object.entries(CALLS)) router.all(`/${name}`, (ctx) => answerCall(ctx, name, call));
   app.use(logAndRefuse);
   app.use(ensurePath);
   app.use(createReturnRoute(deps.callCore));
@@ -78,7 +72,7 @@ export function createApp(deps: {
   return (request, response) => {
     const isNew = request.url === NEW_PAYMENT && request.method === 'POST';
     if (!isNew || !signed.has(request.socket) || deps.throttle.admits()) return void handle(request, response);
-    shed.inc({ call: NEW });
+    shed.inc({ call: 'create-transaction' });
     // To connect anew would cost its sender, and this process, more than to take a small body from the connection.
     if (restOf(request) > DISCARDED_BYTES_MAX) response.setHeader('Connection', 'close');
     response.writeHead(503, SHED).end('{}');
@@ -92,7 +86,7 @@ export function createApp(deps: {
     ctx.state.isSigned = true;
     const wasSigned = signed.has(ctx.socket);
     signed.add(ctx.socket);
-    if (name === NEW && !wasSigned && !deps.throttle.admits()) throw OVERLOADED;
+    if (call === createTransaction && !wasSigned && !deps.throttle.admits()) throw OVERLOADED;
     if (!/^(identity)?$/i.test(ctx.get('Content-Encoding'))) throw new HttpError(415, 'encoded body');
     if (!ctx.is('application/json')) throw new HttpError(415, 'not application/json');
     const body = await deps.readBody(ctx.req, ctx.res, signature.hash);

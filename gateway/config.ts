@@ -2,7 +2,6 @@ import { z } from 'zod';
 import { flag, host, logLevel, milliseconds, parsedBy, port, text, token } from '../proto/runtime/config.ts';
 import { ensureSafety } from '../proto/runtime/safe-config.ts';
 import { tlsEntries } from '../proto/runtime/tls.ts';
-import { readRequiredFields } from './required-fields.ts';
 import { readPublicKeys } from './verify-wix-signature.ts';
 
 export type GatewayConfig = z.infer<typeof gatewayConfig>;
@@ -13,8 +12,6 @@ export const gatewayConfig = z.object({
   GATEWAY_PORT: port(8080),
   GATEWAY_ADMIN_PORT: port(8081),
   WIX_PUBLIC_KEY: parsedBy(readPublicKeys),
-  /** Contract 16: what the app's dashboard makes obligatory for buyers. */
-  REQUIRED_FIELDS: parsedBy(readRequiredFields).optional(),
   CORE_DEADLINE_MS: milliseconds(10_000),
   ANSWER_BUDGET_MS: milliseconds(8_000),
   DRAIN_MS: milliseconds(8_000),

@@ -7,21 +7,14 @@ import { pageUrl } from '../proto/runtime/requests.ts';
 import type { CallCore } from './core.ts';
 import { readPaymentMethod } from './payment-methods.ts';
 import { type RefusalCode, readBy } from './refusal.ts';
-import { type RequiredField, refusalOfMissing } from './required-fields.ts';
 import { renderCreation, renderRefusal, type WixAnswer } from './wix-answer.ts';
 import type { JsonObject } from './wix-json.ts';
 import { amount, credentials, id, integer, lenient, mode, oneOf, readable, text, texts, token } from './wix-schemas.ts';
 
 /** Contract 5. A malformed request whose id can be read goes to the core as a refusal: the core knows what Wix may hear (R2). */
-export async function createTransaction(
-  body: JsonObject,
-  callCore: CallCore,
-  required: readonly RequiredField[] = [],
-): Promise<WixAnswer> {
-  const read = readBy(creation, body);
-  const refusal = read.refusal ?? refusalOfMissing(required, paymentOf(read.value));
-  const value = refusal ? undefined : read.value;
-  const fields = read.value ?? lenientCreation.parse(body);
+export async function createTransaction(body: JsonObject, callCore: CallCore): Promise<WixAnswer> {
+  const { value, refusal } = readBy(creation, body);
+  const fields = value ?? lenientCreation.parse(body);
   if (refusal && !fields.wixTransactionId) return renderRefusal(refusal);
   const response = await callCore('createTransaction', {
     externalId: fields.wixTransactionId,
@@ -39,21 +32,11 @@ export async function createTransaction(
   return renderCreation(response);
 }
 
-const methodOf = ({ paymentMethodData }: z.infer<typeof creation>) =>
-  Object.values(paymentMethodData).find((data) => data !== undefined) ?? PAGE;
-
-function paymentOf(payment: z.infer<typeof creation>) {
-  const method = methodOf(payment);
-  // Of wallets alone Wix sets offSession while the buyer is there (5.6).
-  const isBuyerAbsent = payment.moto || (payment.offSession && method.case !== 'wallet');
-  return { billingAddress: payment.order.description.billingAddress, method, isBuyerAbsent };
-}
-
 function detailsOf(payment: z.infer<typeof creation>) {
   const { id: orderId, description } = payment.order;
   const { buyerInfo, billingAddress, shippingAddress, items, charges } = description;
   return {
-    method: methodOf(payment),
+    method: Object.values(payment.paymentMethodData).find((data) => data !== undefined) ?? PAGE,
     orderId,
     ...buyerInfo,
     ...payment.fraudInformation,

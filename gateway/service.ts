@@ -42,7 +42,6 @@ export function createGateway(
     verify: createSignatureVerifier(config.WIX_PUBLIC_KEY, now),
     readBody: createBodyReader(bodyBytesMax),
     throttle,
-    requiredFields: config.REQUIRED_FIELDS ?? [],
     callCore: createCallCore(payments, {
       deadlineMs: config.CORE_DEADLINE_MS,
       budgetMs: config.ANSWER_BUDGET_MS,

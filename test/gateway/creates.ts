@@ -37,10 +37,9 @@ export interface CreateReader {
 }
 
 /** A gateway whose core approves everything, and answers every refusal with itself. */
-export async function startCreateReader(env: Record<string, string> = {}): Promise<CreateReader> {
+export async function startCreateReader(): Promise<CreateReader> {
   const declined = { id: 'ours', state: State.DECLINED, idWithheld: true } as const;
   const gateway = await startGateway({
-    env,
     script: {
       createTransaction: ({ refusal }) =>
         refusal
