@@ -4,11 +4,13 @@ import { Agent, request } from 'node:http';
 import { Worker } from 'node:worker_threads';
 import { Code } from '@connectrpc/connect';
 import { rpcError } from '../../proto/runtime/rpc.ts';
+import { eventually } from '../support/eventually.ts';
 import {
   bytesOf,
   connect,
   digestOf,
   exampleJson,
+  headOf,
   type Script,
   startGateway,
   stopGateways,
@@ -164,5 +166,43 @@ describe('the connections of the gateway', () => {
     }
     assert.equal((await call(gateway, agent, damaged, 'refund-transaction')).status, 401);
     agent.destroy();
+  });
+
+  it('R48 that stay take what is left of a refused body for a body, whatever stands in it', async () => {
+    const gateway = await startGateway({
+      script: {
+        ...script,
+        createTransaction: () => {
+          throw rpcError(Code.Unavailable, 'OVERLOADED', 'too much', { scope: 'all' });
+        },
+      },
+    });
+    const heads = (name: string, content: Uint8Array, digest = digestOf(content)) =>
+      headOf(name, { Digest: digest, 'Content-Length': String(content.length) });
+    const hidden = Buffer.from(`${heads('refund-transaction', payment)}${payment}`);
+    for (let refused = false; !refused; ) {
+      const { socket, send, closed } = connect(gateway.port);
+      let received = '';
+      socket.on('data', (text) => {
+        received += text;
+      });
+      const statuses = () => [...received.matchAll(/HTTP\/1\.1 (\d+)/g)].map(([, status]) => status);
+      const answered = (count: number) => eventually(() => assert.equal(statuses().length, count), { every: 1 });
+      send(Buffer.concat([Buffer.from(heads('create-transaction', payment)), payment]));
+      await answered(1);
+      // Refused from its headers, or looked at and refused: that is left to chance.
+      send(heads('create-transaction', hidden, 'JWT=damaged'));
+      await answered(2);
+      refused = statuses()[1] === '503';
+      if (refused) {
+        send(hidden);
+        send(Buffer.concat([Buffer.from(heads('connect-account', body)), body]));
+        await answered(3);
+        assert.deepEqual(statuses(), ['503', '503', '200']);
+        assert.ok(gateway.calls.every(({ method }) => method !== 'refundTransaction'));
+      }
+      socket.destroy();
+      await closed;
+    }
   });
 });
