@@ -17,6 +17,7 @@ COPY proto ./proto
 COPY gateway ./gateway
 COPY core ./core
 COPY webhook-relay ./webhook-relay
+COPY ops ./ops
 # The user node, by number, so that Kubernetes can see that it is not root.
 USER 1000:1000
 STOPSIGNAL SIGTERM

@@ -22,7 +22,7 @@ const lines = (file: string) => read(file).split('\n').length - 1;
 /** Code without comments, so that prose may speak of anything. */
 const code = (file: string) => read(file).replaceAll(/\/\*[\s\S]*?\*\/|(?<![:'"`])\/\/.*$/gm, '');
 
-const isProduct = (file: string) => /^(proto\/runtime|gateway|core|webhook-relay)\//.test(file);
+const isProduct = (file: string) => /^(proto\/runtime|gateway|core|webhook-relay|ops)\//.test(file);
 const isService = (file: string) => /^(gateway|core|webhook-relay)\//.test(file);
 /** A file of its service with a `main` guard. */
 const isCommand = (file: string) => code(file).includes('import.meta.main');

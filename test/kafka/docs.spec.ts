@@ -62,7 +62,7 @@ describe('docs/EVENTS.md', function () {
   });
 
   const command = (...args: string[]) =>
-    promisify(execFile)(process.execPath, [path.join(ROOT, 'core/republish.ts'), ...args], {
+    promisify(execFile)(process.execPath, [path.join(ROOT, 'ops/republish.ts'), ...args], {
       env: { DATABASE_URL: url },
     });
 
