@@ -19,7 +19,7 @@ import { type Recorded, receiveInTurn, record } from './record.ts';
 import { announce } from './settle.ts';
 import { operationByCall, operationsOf } from './store/operations.ts';
 import { lockTransaction } from './store/transactions.ts';
-import { type Refusal, reception } from './transaction.ts';
+import { type Refusal, reception, wrongAmount } from './transaction.ts';
 import { validCapture } from './valid.ts';
 
 // What capture and void share: one of them at a time, once (R21).
@@ -81,7 +81,7 @@ async function receive(core: Core, tx: Queryable, kind: Kind, request: Request):
 
   switch (reception(kind, transaction.state)) {
     case 'run': {
-      const refusal = wrongAmount(core, kind, request.amount, transaction.authorizedAmount);
+      const refusal = wrongAmount(kind, request.amount, transaction.authorizedAmount, core.config.PARTIAL_CAPTURE);
       if (refusal) return refuse(refusal);
       core.calls.ensureRoom(transaction.externalMerchantId ?? '', false);
       const state = kind === 'capture' ? 'capturing' : 'voiding';
@@ -103,7 +103,7 @@ async function receive(core: Core, tx: Queryable, kind: Kind, request: Request):
       });
     case 'void_expired': {
       const operation = { ...fields, state: 'approved', approvedAmount: request.amount } as const;
-      const refusal = wrongAmount(core, kind, request.amount, transaction.authorizedAmount);
+      const refusal = wrongAmount(kind, request.amount, transaction.authorizedAmount, core.config.PARTIAL_CAPTURE);
       return refusal
         ? refuse(refusal)
         : record(core, tx, transaction, { state: 'voided' }, operation, 'void_succeeded');
@@ -123,13 +123,3 @@ const TOO_EARLY: Refusal = {
   errorCode: 'NOT_AUTHORIZED',
   message: 'Payment is not authorized',
 };
-
-/** A capture takes 1..authorised once (U2: or all of it); a void releases the whole (Wix contract, 7.2 and 7.4). */
-function wrongAmount({ config }: Core, kind: Kind, amount: bigint, authorized: bigint): Refusal | undefined {
-  const refuse = (message: string) => ({ reason: Reason.INVALID_AMOUNT, errorCode: 'AMOUNT', message });
-  if (kind === 'void')
-    return amount === authorized ? undefined : refuse(`Amount differs from the authorised ${authorized}`);
-  if (amount > authorized) return refuse(`More than the authorised ${authorized}`);
-  if (amount === 0n) return refuse('The amount must not be zero');
-  return amount === authorized || config.PARTIAL_CAPTURE ? undefined : refuse('A part cannot be captured');
-}

@@ -125,8 +125,9 @@ function authorize(
       return beginCancel(cancel, CAUSES.unseen);
     case 'cancel_left':
     case 'cancel_expired': {
-      // What was learned since the question was put may have moved its end.
-      if (operation.expiresAt === null || operation.expiresAt > now) return NOTHING;
+      // What was learned since the question was put may have moved its end: only that end is past which was asked about (R46).
+      const end = operation.expiresAt?.getTime();
+      if (end === undefined || end > now.getTime() || end !== outcome.expiresAt?.getTime()) return NOTHING;
       const isLeft = effect === 'cancel_left' || (transaction.awaitedBuyer && outcome.redirectUrl !== undefined);
       return beginCancel(cancel, isLeft ? CAUSES.left : CAUSES.expired);
     }

@@ -85,6 +85,7 @@ async function reconcileOutcome(core: Core, about: PaymentContext, operation: Cl
   if (operation.pastExpiry && (learned.trigger === 'pending' || learned.trigger === 'buyer_action'))
     await settle(core, operation, {
       trigger: 'past_expiry',
+      expiresAt: learned.expiresAt ?? operation.expiresAt ?? undefined,
       ...(learned.redirectUrl !== undefined && { redirectUrl: learned.redirectUrl }),
     });
 }

@@ -204,3 +204,18 @@ export const CAUSES = {
 export function remaining(transaction: Transaction, reservedAmount: bigint): bigint {
   return transaction.capturedAmount - transaction.refundedAmount - reservedAmount;
 }
+
+/** A capture takes 1..authorised once (U2: or all of it); a void releases the whole (Wix contract, 7.2 and 7.4). Minor units. */
+export function wrongAmount(
+  kind: 'capture' | 'void',
+  amount: bigint,
+  authorized: bigint,
+  allowsPart: boolean,
+): Refusal | undefined {
+  const refuse = (message: string) => ({ reason: Reason.INVALID_AMOUNT, errorCode: 'AMOUNT', message });
+  if (kind === 'void')
+    return amount === authorized ? undefined : refuse(`Amount differs from the authorised ${authorized}`);
+  if (amount > authorized) return refuse(`More than the authorised ${authorized}`);
+  if (amount === 0n) return refuse('The amount must not be zero');
+  return amount === authorized || allowsPart ? undefined : refuse('A part cannot be captured');
+}

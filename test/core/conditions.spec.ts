@@ -50,10 +50,19 @@ describe('R16 the time of a buyer or a pending payment', () => {
   for (const state of ['awaiting_buyer', 'pending'] as const) {
     it(`${state}: is not over before it is over, whoever asks`, () => {
       for (const expiresAt of [null, LATER])
-        assert.deepEqual(hear(payment(state), [authorize('waiting', { expiresAt })], SAID.past_expiry), {
-          transaction: {},
-          operation: {},
-        });
+        assert.deepEqual(
+          hear(payment(state), [authorize('waiting', { expiresAt })], {
+            ...SAID.past_expiry,
+            ...(expiresAt && { expiresAt }),
+          }),
+          { transaction: {}, operation: {} },
+        );
+    });
+
+    it(`${state}: is not over for one who asked about another end`, () => {
+      const said = { ...SAID.past_expiry, expiresAt: new Date(NOW.getTime() - 1) };
+      assert.equal(hear(payment(state), [authorize('waiting', { expiresAt: NOW })], said).begin, undefined);
+      assert.ok(hear(payment(state), [authorize('waiting', { expiresAt: NOW })], SAID.past_expiry).begin);
     });
 
     it(`${state}: ends for a pending payment when the processor says, and never if it does not say`, () => {

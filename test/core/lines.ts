@@ -29,7 +29,7 @@ export const SAID: Readonly<Record<Trigger, LearnedOutcome>> = {
   cancel_confirmed: { trigger: 'cancel_confirmed' },
   budget_over: { trigger: 'budget_over' },
   buyer_returned: { trigger: 'buyer_returned' },
-  past_expiry: { trigger: 'past_expiry' },
+  past_expiry: { trigger: 'past_expiry', expiresAt: NOW },
   unseen: { trigger: 'unseen' },
 };
 export const TRIGGERS = Object.keys(SAID) as Trigger[];

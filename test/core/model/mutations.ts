@@ -73,8 +73,10 @@ export const MUTATIONS: Readonly<Record<string, Partial<Rules>>> = {
   'R16 buyers who left waited for': forget((change, said) => (said.trigger === 'past_expiry' ? NOTHING : change)),
   'R16 a buyer cancelled whose time was extended': {
     decide: (payment, operations, operation, said, now, options) => {
-      const old = said.trigger === 'past_expiry' ? { ...operation, expiresAt: new Date(0) } : operation;
-      return RULES.decide(payment, operations, old, said, now, options);
+      const expiresAt = new Date(0);
+      return said.trigger === 'past_expiry'
+        ? RULES.decide(payment, operations, { ...operation, expiresAt }, { ...said, expiresAt }, now, options)
+        : RULES.decide(payment, operations, operation, said, now, options);
     },
   },
   'R16 the time of the buyer kept for a pending payment': forget((change, said) => {

@@ -35,7 +35,11 @@ export function* reconcileOperation(world: World, operation: Claimed): Flow {
   if (!isPast(operation) || (said.trigger !== 'pending' && said.trigger !== 'buyer_action')) return;
   yield;
   const { redirectUrl } = said;
-  yield* settle(world, operation.id, { trigger: 'past_expiry', ...(redirectUrl !== undefined && { redirectUrl }) });
+  const expiresAt = said.expiresAt ?? operation.expiresAt ?? undefined;
+  yield* settle(world, operation.id, {
+    ...{ trigger: 'past_expiry', expiresAt },
+    ...(redirectUrl !== undefined && { redirectUrl }),
+  });
 }
 
 const isPast = ({ expiresAt, now }: Claimed) => expiresAt !== null && expiresAt <= now;

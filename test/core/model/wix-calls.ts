@@ -160,8 +160,11 @@ function receiveCaptureOrVoid(world: World, kind: 'capture' | 'void', callId: st
   const attempt = operations.filter((operation) => operation.kind === kind).length + 1;
   const row = { ...fields(kind, payment.id, EXTERNAL_ID, attempt, amount), callId };
   switch (rules.reception(kind, payment.state)) {
-    case 'run':
+    case 'run': {
+      const wrong = rules.wrongAmount(kind, amount, payment.authorizedAmount, true);
+      if (wrong) return refuse(world, payment, row, wrong);
       return record(world, payment, { state: kind === 'capture' ? 'capturing' : 'voiding' }, row);
+    }
     case 'wait':
       return 'wait';
     case 'expired':
