@@ -75,7 +75,12 @@ export async function createConnector(
   const publisher = kafka && createKafkaPublisher({ config: kafka, sendMs: SEND_MS, log: coreLog });
   const core = createCore(
     { ...config, DATABASE_URL: database('core') },
-    { log: coreLog, processor: deps.processor, events: publisher ?? { publish: relay.receive } },
+    {
+      log: coreLog,
+      processor: deps.processor,
+      events: publisher ?? { publish: relay.receive },
+      ...(relay.deliveries && { relay: relay.deliveries }),
+    },
   );
   const asGateway = actAs({ name: 'gateway', role: 'gateway' });
   const transport = createDirectTransport(core.routes, [...core.interceptors, asGateway]);

@@ -70,7 +70,16 @@ export const processorConfig = z.object({
 });
 export type ProcessorConfig = z.infer<typeof processorConfig>;
 
+/** Where the relay is that shows its deliveries at the core's port too; without it the core shows none. */
+export const relayAtConfig = z.object({ RELAY_URL: url('http:', 'https:').optional(), ...tlsEntries('RELAY') });
+
 /** The core as a process of its own, with gateway and relay elsewhere. */
 export const standaloneConfig = z
-  .object({ ...coreConfig.shape, ...processorConfig.shape, ...kafkaConfig.shape, CORE_TOKENS: callerList() })
+  .object({
+    ...coreConfig.shape,
+    ...processorConfig.shape,
+    ...relayAtConfig.shape,
+    ...kafkaConfig.shape,
+    CORE_TOKENS: callerList(),
+  })
   .superRefine(ensureSafety);

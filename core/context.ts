@@ -1,5 +1,6 @@
 import type { Client } from '@connectrpc/connect';
 import type { ProcessorService } from '../proto/gen/processor/v1/processor_pb.js';
+import type { DeliveriesService } from '../proto/gen/relay/v1/deliveries_pb.js';
 import type { Database } from '../proto/runtime/database.ts';
 import type { Log } from '../proto/runtime/log.ts';
 import type { Admission } from './admission.ts';
@@ -17,6 +18,8 @@ export interface Core {
   readonly db: Database;
   readonly log: Log;
   readonly processor: Client<typeof ProcessorService>;
+  /** The relay's deliveries, to show; undefined where the core is not told where it is. */
+  readonly relay: Client<typeof DeliveriesService> | undefined;
   /** What may begin. */
   readonly admission: Admission;
   readonly turns: Turns;

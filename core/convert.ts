@@ -35,6 +35,8 @@ export const transactionState = (state: TransactionState) => Transaction_State[n
 export const operationKind = (kind: OperationKind) => Operation_Kind[named(kind)];
 export const operationState = (state: OperationState) => Operation_State[named(state)];
 export const eventType = (type: EventType) => Event_Type[named(type)];
+/** As the tables and the log have it: refund_succeeded. */
+export const eventName = (type: Event_Type) => (Event_Type[type] ?? 'unknown').toLowerCase();
 
 /** Names of proto states; what is no state is left out. */
 export function statesOf(states: readonly Transaction_State[]): TransactionState[] {

@@ -16,6 +16,9 @@ const DIGITS: Readonly<Record<string, 0 | 2 | 3>> = {
   XAF: 0, XCD: 2, XOF: 0, XPF: 0, YER: 2, ZAR: 2, ZMW: 2,
 };
 
+/** Decimal digits of the minor unit, to show amounts to people; 2 where Wix does not know the currency. */
+export const minorDigits = (code: string): number => DIGITS[code] ?? 2;
+
 /** Whether Wix knows this ISO 4217 code (upper case). */
 export function isCurrency(code: string): boolean {
   return Object.hasOwn(DIGITS, code);

@@ -8,7 +8,14 @@ import {
   type ListTransactionsResponse,
   ListTransactionsResponseSchema,
 } from '../proto/gen/payments/v1/payments_service_pb.js';
-import { ensureLength, ensureUuid, readPageSize, readPageToken, toPageToken } from '../proto/runtime/requests.ts';
+import {
+  ensureLength,
+  ensureUuid,
+  readPageSize,
+  readPageToken,
+  readTime,
+  toPageToken,
+} from '../proto/runtime/requests.ts';
 import { rpcError } from '../proto/runtime/rpc.ts';
 import type { Core } from './context.ts';
 import * as convert from './convert.ts';
@@ -70,6 +77,9 @@ export async function listTransactions(
     accountId: request.merchantAccountId || null,
     externalMerchantId: request.externalMerchantId || null,
     states: convert.statesOf(request.states),
+    createdFrom: readTime(request.createdFrom, 'created_from'),
+    createdBefore: readTime(request.createdBefore, 'created_before'),
+    requested: request.amount === undefined ? null : { amount: request.amount, currency: request.currency },
     limit: limit + 1,
   });
   const page = found.slice(0, limit);

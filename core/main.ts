@@ -8,6 +8,7 @@ import { warnOfPlaintext } from '../proto/runtime/safe-config.ts';
 import { readTls } from '../proto/runtime/tls.ts';
 import { standaloneConfig } from './config.ts';
 import { SEND_MS } from './publish-outbox.ts';
+import { createRelayTransport } from './relay.ts';
 import { createCore } from './service.ts';
 
 hideTimerWarnings(process);
@@ -24,8 +25,10 @@ runMain(
       interceptors: [withToken(config.PROCESSOR_TOKEN)],
       defaultTimeoutMs: config.PROCESSOR_TIMEOUT_MS,
     });
+    const { RELAY_URL } = config;
+    const relay = RELAY_URL && createRelayTransport({ url: RELAY_URL, tls: readTls('RELAY', config) });
     const events = createKafkaPublisher({ config, sendMs: SEND_MS, log });
-    const core = createCore(config, { log, processor, events });
+    const core = createCore(config, { log, processor, events, ...(relay && { relay }) });
     return {
       start: async () => {
         await events.start();

@@ -5,8 +5,10 @@ import { captureTransaction } from './capture-transaction.ts';
 import { connectMerchantAccount } from './connect-merchant-account.ts';
 import type { Core } from './context.ts';
 import { createTransaction } from './create-transaction.ts';
+import { explainTransaction } from './explain.ts';
 import { getTransaction, listTransactions } from './find-transactions.ts';
 import { refundTransaction } from './refund-transaction.ts';
+import { withTokenOf } from './relay.ts';
 import { reportOutcome } from './report-outcome.ts';
 import { reportRefund } from './report-refund.ts';
 import { returnBuyer } from './return-buyer.ts';
@@ -25,6 +27,7 @@ export const ALLOWED: Readonly<Record<string, readonly Role[]>> = {
   ReportOutcome: ['engine', 'operator'],
   GetTransaction: ['gateway', 'backoffice', 'reader', 'operator'],
   ListTransactions: ['gateway', 'backoffice', 'reader', 'operator'],
+  ExplainTransaction: ['backoffice', 'reader', 'operator'],
   WatchTransaction: ['gateway', 'backoffice', 'reader', 'operator'],
 };
 
@@ -41,6 +44,8 @@ export function paymentsService(core: Core): ServiceImpl<typeof PaymentsService>
     reportOutcome: (request, context) => reportOutcome(core, request, context),
     getTransaction: (request) => getTransaction(core, request),
     listTransactions: (request) => listTransactions(core, request),
+    explainTransaction: (request, { requestHeader }) =>
+      explainTransaction({ db: core.db, relay: core.relay, call: withTokenOf(requestHeader) }, request),
     watchTransaction: (request, context) => watchTransaction(core, request, context),
   };
 }

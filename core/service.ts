@@ -2,6 +2,7 @@ import { fileURLToPath } from 'node:url';
 import { type ConnectRouter, createClient, type Interceptor, type Transport } from '@connectrpc/connect';
 import { PaymentsService } from '../proto/gen/payments/v1/payments_service_pb.js';
 import { ProcessorService } from '../proto/gen/processor/v1/processor_pb.js';
+import { DeliveriesService } from '../proto/gen/relay/v1/deliveries_pb.js';
 import { createAuthorizer } from '../proto/runtime/callers.ts';
 import { ConfigError } from '../proto/runtime/config.ts';
 import { createDatabase, isOutage } from '../proto/runtime/database.ts';
@@ -24,6 +25,7 @@ import { createMerchants } from './merchants.ts';
 import { ALLOWED, paymentsService } from './payments-service.ts';
 import { publishOutbox, SEND_MS } from './publish-outbox.ts';
 import { reconcile } from './reconcile.ts';
+import { forwardDeliveries, RELAYED } from './relay.ts';
 import { type Result, settleAll, type ToSettle } from './settle.ts';
 import { type Beginning, type Begun, beginPayments } from './store/begin-payments.ts';
 import { keyIdsInUse } from './store/merchant-accounts.ts';
@@ -39,6 +41,8 @@ export interface CoreService extends Service {
   readonly routes: (router: ConnectRouter) => void;
   /** What every carrier runs around it. */
   readonly interceptors: readonly Interceptor[];
+  /** Port of health, metrics and RPCs over HTTP; known once started. */
+  httpPort(): number | undefined;
   /** Port of the gRPC server once started; undefined without CORE_TOKENS. */
   grpcPort(): number | undefined;
 }
@@ -46,7 +50,7 @@ export interface CoreService extends Service {
 /** The payments core: a gRPC service over its ledger, with a loop for what is open and one for what is to be told. */
 export function createCore(
   config: CoreConfig,
-  deps: { log: Log; processor: Transport; events: EventPublisher },
+  deps: { log: Log; processor: Transport; events: EventPublisher; relay?: Transport },
 ): CoreService {
   const { log } = deps;
   const url = config.DATABASE_URL.reveal();
@@ -71,6 +75,7 @@ export function createCore(
     // What was begun is finished.
     waitingMax: Number.POSITIVE_INFINITY,
   });
+  const relay = deps.relay && createClient(DeliveriesService, deps.relay);
   const core: Core = {
     config,
     db,
@@ -86,6 +91,7 @@ export function createCore(
     reconciliations,
     watchers,
     processor: createClient(ProcessorService, deps.processor),
+    relay,
     merchants: createMerchants({ config, db }),
     beginPayment: beginnings.write,
     settle: settlements.write,
@@ -100,12 +106,13 @@ export function createCore(
     const { createTransaction, ...served } = paymentsService(core);
     for (const [name, implementation] of Object.entries(served))
       router.rpc(PaymentsService.method[name as keyof typeof served], implementation as never);
+    if (relay) router.service(DeliveriesService, forwardDeliveries(relay));
   };
   const interceptors = [logCalls(log, isOutage)];
   const { CORE_HOST: host, CORE_TOKENS: tokens } = config;
   if (tokens?.list.some(({ name, role }) => role !== 'gateway' && (name === 'wix' || name === 'system')))
     throw new ConfigError(['CORE_TOKENS must not name a caller wix or system, the gateway aside: the core keeps both']);
-  const authorizer = tokens && createAuthorizer(tokens, ALLOWED, log);
+  const authorizer = tokens && createAuthorizer(tokens, { ...ALLOWED, ...RELAYED }, log);
   const tls = readTls('CORE', config);
   const grpc =
     authorizer && createGrpcServer({ host, port: config.CORE_GRPC_PORT, routes, interceptors, authorizer, log, tls });
@@ -126,15 +133,17 @@ export function createCore(
     fallback: http && ((request, response) => (isStopping ? refuse(503, 'unavailable') : http)(request, response)),
   });
   let grpcPort: number | undefined;
+  let httpPort: number | undefined;
 
   return {
     routes,
     interceptors,
+    httpPort: () => httpPort,
     grpcPort: () => grpcPort,
     async start() {
       await migrate({ url, schema: SCHEMA, dir: fileURLToPath(new URL('migrations', import.meta.url)), log });
       await ensureKeys(core);
-      const httpPort = await admin.start();
+      httpPort = await admin.start();
       loops.publisher = startLoop('publish_outbox', () => publishOutbox(core, deps.events), { idleMs: 250, log });
       loops.reconciler = startLoop('reconcile', async () => (await reconcile(core)).claimed, { idleMs: 500, log });
       grpcPort = await grpc?.start();

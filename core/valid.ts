@@ -113,6 +113,10 @@ export function validList(request: ListTransactionsRequest): void {
   ensure(request.states.length <= 20, 'states', 'must have at most 20 entries');
   const known = request.states.every((state) => state > 0 && Transaction_State[state] !== undefined);
   ensure(known, 'states', 'must be states that are known here');
+  const { amount, currency } = request;
+  ensure(amount === undefined || amount >= 0n, 'amount', 'must be in minor units, 0 or more');
+  ensure(currency === '' || /^[A-Z]{3}$/.test(currency), 'currency', 'must be a code of ISO 4217');
+  ensure((amount === undefined) === (currency === ''), 'amount', 'and currency go together');
 }
 
 export function validReport(request: ReportOutcomeRequest): void {

@@ -18,10 +18,14 @@ const key = (id: string, rest: string) => `${id}:${Buffer.from(DEVELOPMENT_MARK 
 /** For looking around with any gRPC client while `npm start` runs. */
 export const BACKOFFICE_TOKEN = `${DEVELOPMENT_MARK}-backoffice-token`;
 
+/** Of role operator, at the core and at the relay. */
+export const OPERATOR_TOKEN = `${DEVELOPMENT_MARK}-operator-token-1`;
+
 const DEVELOPMENT = {
   CREDENTIALS_KEY: key('dev', DEVELOPMENT_MARK),
   EVENTS_KEY: key('dev-events', '-key-for-events-'),
-  CORE_TOKENS: `backoffice:backoffice:${BACKOFFICE_TOKEN}`,
+  CORE_TOKENS: `backoffice:backoffice:${BACKOFFICE_TOKEN},operator:operator:${OPERATOR_TOKEN}`,
+  RELAY_TOKENS: `operator:operator:${OPERATOR_TOKEN}`,
   MODE_WHEN_ABSENT: 'sandbox',
   WIX_USER_AGENT: 'playground/0.1.0',
   // Lost answers are found within seconds instead of a minute and a half.

@@ -1,7 +1,9 @@
 import { fileURLToPath } from 'node:url';
+import type { ConnectRouter, Transport } from '@connectrpc/connect';
 import { DeliveriesService } from '../proto/gen/relay/v1/deliveries_pb.js';
-import { createAuthorizer } from '../proto/runtime/callers.ts';
+import { authorizeBy, createAuthorizer } from '../proto/runtime/callers.ts';
 import { createDatabase, isOutage } from '../proto/runtime/database.ts';
+import { createDirectTransport } from '../proto/runtime/direct-transport.ts';
 import type { EventReceiver } from '../proto/runtime/event-bus.ts';
 import { createAdminServer, type Service } from '../proto/runtime/lifecycle.ts';
 import type { Log } from '../proto/runtime/log.ts';
@@ -26,6 +28,8 @@ const SWEEP_MS = 5000;
 export interface Relay extends Service {
   /** May be called between start and stop. */
   receive: EventReceiver;
+  /** The deliveries service, for a caller of the same process with a token of RELAY_TOKENS; undefined without those. */
+  readonly deliveries: Transport | undefined;
   /** Something may be due: look now. */
   wake(): void;
   /** Health, metrics and, with RELAY_TOKENS, the deliveries service; known once started. */
@@ -57,13 +61,10 @@ export function createRelay(config: RelayConfig, deps: { log: Log; isReceiving?:
   };
   const tokens = config.RELAY_TOKENS;
   const deliveries = deliveriesService({ db, keys, log, receiver, wake: deliverer.wake });
-  const rpc =
-    tokens &&
-    createRpcHandler({
-      routes: (router) => router.service(DeliveriesService, deliveries),
-      interceptors: [logCalls(log, isOutage)],
-      authorizer: createAuthorizer(tokens, ALLOWED, log),
-    });
+  const authorizer = tokens && createAuthorizer(tokens, ALLOWED, log);
+  const routes = (router: ConnectRouter) => void router.service(DeliveriesService, deliveries);
+  const interceptors = [logCalls(log, isOutage)];
+  const rpc = authorizer && createRpcHandler({ routes, interceptors, authorizer });
   const { RELAY_HOST: host, RELAY_PORT: port } = config;
   const admin = createAdminServer({ host, port, health, log, tls: readTls('RELAY', config), fallback: rpc });
   const stopping = new AbortController();
@@ -103,6 +104,7 @@ export function createRelay(config: RelayConfig, deps: { log: Log; isReceiving?:
     stop,
     receive,
     wake: deliverer.wake,
+    deliveries: authorizer && createDirectTransport(routes, [...interceptors, authorizeBy(authorizer)]),
     get adminPort() {
       return adminPort;
     },

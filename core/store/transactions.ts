@@ -4,13 +4,14 @@ import type { PageEnd } from '../../proto/runtime/requests.ts';
 import type { Transaction, TransactionState } from '../transaction.ts';
 import { selectList } from './columns.ts';
 
-const COLUMNS = selectList([
+const PROPERTIES = [
   ...(['id', 'externalId', 'externalMerchantId', 'accountId', 'mode', 'currency', 'requestedAmount'] as const),
   ...(['paymentMethod', 'authorizeOnly', 'buyerAbsent', 'requestedLastFour', 'state', 'authorizedAmount'] as const),
   ...(['capturedAmount', 'refundedAmount', 'reason', 'errorCode', 'errorMessage', 'idWithheld', 'lapsed'] as const),
   ...(['awaitedBuyer', 'setUpAsked', 'allowPartial', 'redirectUrl', 'cardScheme', 'cardBin', 'cardLastFour'] as const),
   ...(['credentialsOnFile', 'credentialsKeyId', 'sequence', 'createdAt', 'updatedAt'] as const),
-]);
+] as const;
+const COLUMNS = selectList(PROPERTIES);
 
 export async function transactionById(db: Queryable, id: string): Promise<Transaction | undefined> {
   return maybeRow(await db.query<Transaction>(`select ${COLUMNS} from transactions where id = $1`, [id]));
@@ -92,32 +93,56 @@ export async function updateTransaction(
   );
 }
 
-/** Newest first, from before a cursor; every condition that is null or empty is left out. */
+/** Payments for which all of it holds; what is null or empty is left out. */
+export interface TransactionFilter {
+  readonly before: PageEnd | null;
+  readonly accountId: string | null;
+  readonly externalMerchantId: string | null;
+  readonly states: readonly TransactionState[];
+  readonly createdFrom: Date | null;
+  readonly createdBefore: Date | null;
+  /** Minor units, of a currency. */
+  readonly requested: { readonly amount: bigint; readonly currency: string } | null;
+  readonly limit: number;
+}
+
+/** Newest first, from before a cursor. */
 export async function listTransactions(
   db: Queryable,
-  filter: {
-    before: PageEnd | null;
-    accountId: string | null;
-    externalMerchantId: string | null;
-    states: readonly TransactionState[];
-    limit: number;
-  },
+  filter: TransactionFilter,
 ): Promise<(Transaction & { cursor: string })[]> {
-  return db.query<Transaction & { cursor: string }>(
-    `select ${COLUMNS}, created_at::text as cursor from transactions
-     where ($1::timestamptz is null or (created_at, id) < ($1::timestamptz, $2::uuid))
-       and ($3::uuid is null or account_id = $3)
-       and ($4::text is null or external_merchant_id = $4)
-       and (cardinality($5::text[]) = 0 or state = any ($5))
-     order by created_at desc, id desc
-     limit $6`,
-    [
-      filter.before?.at ?? null,
-      filter.before?.id ?? null,
-      filter.accountId,
-      filter.externalMerchantId,
-      filter.states,
-      filter.limit,
-    ],
+  const { before, accountId, externalMerchantId, states, createdFrom, createdBefore, requested, limit } = filter;
+  const values: unknown[] = [];
+  const given = (value: unknown, condition: (parameter: string) => string) =>
+    value === null ? [] : [condition(`$${values.push(value)}`)];
+  // Only what was asked for, so that a plan for any values finds the index that fits it.
+  const conditions = [
+    ...given(before?.at ?? null, (at) => `(created_at, id) < (${at}::timestamptz, $${values.push(before?.id)}::uuid)`),
+    ...given(accountId, (id) => `account_id = ${id}::uuid`),
+    ...given(externalMerchantId, (id) => `external_merchant_id = ${id}`),
+    ...given(createdFrom, (time) => `created_at >= ${time}::timestamptz`),
+    ...given(createdBefore, (time) => `created_at < ${time}::timestamptz`),
+    ...given(requested?.amount ?? null, (amount) => `requested_amount = ${amount}::bigint`),
+    ...given(requested?.currency ?? null, (currency) => `currency = ${currency}`),
+  ];
+  const most = `$${values.push(limit)}`;
+  const select = (and: readonly string[]) =>
+    `(select ${COLUMNS}, created_at::text as cursor from transactions
+      ${and.length > 0 ? `where ${and.join(' and ')}` : ''} order by created_at desc, id desc limit ${most})`;
+  // Each state by itself: their index is in order of time within a state.
+  const selects =
+    states.length === 0
+      ? [select(conditions)]
+      : [...new Set(states)].map((state) => select([...conditions, ofState(state)]));
+  if (selects.length === 1) return db.query(selects.join(), values);
+  return db.query(
+    `select ${NAMES} from (${selects.join(' union all ')}) as found order by "createdAt" desc, id desc limit ${most}`,
+    values,
   );
 }
+
+const NAMES = [...PROPERTIES, 'cursor'].map((property) => `"${property}"`).join(', ');
+
+/** In words of the index of all states but the common one; a state is a name of ours, never a caller's text. */
+const ofState = (state: TransactionState) =>
+  state === 'captured' ? `state = 'captured'` : `state = '${state}' and state <> 'captured'`;

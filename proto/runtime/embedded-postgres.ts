@@ -59,13 +59,12 @@ export async function startEmbeddedPostgres(options: {
   await stopLeftover(dataDir, cluster, log);
 
   const secret = readSecret(path.join(dataDir, 'secret'));
-  const passwordOf = (role: string) => createHmac('sha256', secret).update(role).digest('hex');
+  const passwordOf = (role: string) => passwordFrom(secret, role);
   if (!fs.existsSync(cluster)) await initialise(programs.initdb, cluster, user, passwordOf(ADMIN));
   const near = path.join(dataDir, 'socket');
   const socketDir = Buffer.byteLength(near) > SOCKET_DIR_MAX_BYTES ? fs.mkdtempSync(path.join(tmpdir(), 'pg-')) : near;
   makeFolder(socketDir, user);
-  const urlOf = (role: string, database = DATABASE) =>
-    `postgres://${role}:${passwordOf(role)}@${encodeURIComponent(socketDir)}/${database}`;
+  const urlOf = (role: string, database?: string) => urlAt(socketDir, role, passwordOf(role), database);
 
   const flags = { listen_addresses: '', unix_socket_directories: socketDir, log_error_verbosity: 'terse', ...settings };
   const args = Object.entries(flags).flatMap(([name, value]) => ['-c', `${name}=${value}`]);
@@ -101,6 +100,23 @@ export async function startEmbeddedPostgres(options: {
   log.info('embedded_postgres.started', { dataDir, pid: server.pid });
   return { urls: Object.fromEntries(roles.map((role) => [role, urlOf(role)])), adminUrl: urlOf(ADMIN), stop };
 }
+
+/** How to reach the cluster that another process runs in dataDir, by role; undefined where none runs, or this user may not see it. */
+export function runningPostgres(dataDir: string, roles: readonly string[]): Record<string, string> | undefined {
+  try {
+    const [pid, , , , socketDir] = fs.readFileSync(path.join(dataDir, 'cluster', 'postmaster.pid'), 'utf8').split('\n');
+    process.kill(Number(pid), 0);
+    const secret = fs.readFileSync(path.join(dataDir, 'secret'), 'utf8');
+    return Object.fromEntries(roles.map((role) => [role, urlAt(socketDir ?? '', role, passwordFrom(secret, role))]));
+  } catch {
+    return undefined;
+  }
+}
+
+const passwordFrom = (secret: string, role: string) => createHmac('sha256', secret).update(role).digest('hex');
+
+const urlAt = (socketDir: string, role: string, password: string, database = DATABASE) =>
+  `postgres://${role}:${password}@${encodeURIComponent(socketDir)}/${database}`;
 
 /** The programs come in a package for each platform, on which embedded-postgres depends. */
 async function findPrograms(): Promise<{ initdb: string; postgres: string }> {

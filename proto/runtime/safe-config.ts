@@ -38,7 +38,7 @@ export const isPlaintext = (url: string): boolean => !url.startsWith('https://')
 /** The settings whose way leaves this machine and can be read, each with what would encrypt it. */
 function plaintextWays(config: Values): Record<string, string> {
   const ways: Record<string, string> = {};
-  for (const name of ['CORE_URL', 'PROCESSOR_URL', 'WIX_API_URL'])
+  for (const name of ['CORE_URL', 'PROCESSOR_URL', 'RELAY_URL', 'WIX_API_URL'])
     if (config[name] !== undefined && isPlaintext(String(config[name]))) ways[name] = 'take https://';
   const database = config.DATABASE_URL as Secret | undefined;
   if (database && isPlaintextDatabase(database.reveal())) ways.DATABASE_URL = 'add ?sslmode=verify-full';

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
+import { timestampDate, timestampFromDate } from '@bufbuild/protobuf/wkt';
 import { type Client, Code } from '@connectrpc/connect';
 import { listTransactions } from '../../core/store/transactions.ts';
 import type { PaymentsService } from '../../proto/gen/payments/v1/payments_service_pb.js';
@@ -55,6 +56,20 @@ describe('ListTransactions', () => {
     assert.deepEqual(await ids({ externalMerchantId, states: [State.VOIDED] }), []);
   });
 
+  it('lists the payments of a time, or of an amount in its currency', async () => {
+    const merchant = await test.connect();
+    const { externalMerchantId } = merchant;
+    const { transaction } = await test.payments.createTransaction(cardPayment(merchant, undefined, { amount: 777n }));
+    const other = await pay(merchant);
+    const [{ id, createdAt }, amount] = [transaction!, 777n];
+    assert.deepEqual(await ids({ externalMerchantId, amount, currency: 'EUR' }), [id]);
+    assert.deepEqual(await ids({ externalMerchantId, amount, currency: 'JPY' }), []);
+    // Rows are finer than the milliseconds that a caller can say.
+    const after = timestampFromDate(new Date(timestampDate(createdAt!).getTime() + 1));
+    assert.deepEqual(await ids({ externalMerchantId, createdBefore: after }), [id]);
+    assert.deepEqual(await ids({ externalMerchantId, createdFrom: after }), [other.id]);
+  });
+
   it('goes on from page to page, each payment once, whatever is added meanwhile', async () => {
     const merchant = await test.connect();
     const { externalMerchantId } = merchant;
@@ -102,6 +117,11 @@ describe('ListTransactions', () => {
       { merchantAccountId: 'not a uuid' },
       { states: [State.UNSPECIFIED] },
       { states: [99 as State] },
+      { amount: 1n },
+      { currency: 'EUR' },
+      { amount: -1n, currency: 'EUR' },
+      { amount: 1n, currency: 'euro' },
+      { createdFrom: { seconds: -1n, nanos: 0 } },
       { pageToken: 'nonsense' },
       token('2026-11-24 11:00:00+00'),
       token(`yesterday|${randomUUID()}`),
@@ -133,7 +153,10 @@ describe('ListTransactions', () => {
       [accountId],
     );
     await test.db.query('analyze transactions');
-    const everything: Filter = { before: null, accountId: null, externalMerchantId: null, states: [], limit: 51 };
+    const everything: Filter = {
+      ...{ before: null, accountId: null, externalMerchantId: null, states: [], limit: 51 },
+      ...{ createdFrom: null, createdBefore: null, requested: null },
+    };
     const [middle] = await test.db.query<{ at: string }>(`select (now() - interval '5 days')::text as at`);
     const before = { at: middle?.at ?? '', id: randomUUID() };
     for (const [filter, index] of [
@@ -141,7 +164,11 @@ describe('ListTransactions', () => {
       [{ before }, 'transactions_newest'],
       [{ externalMerchantId: 'merchant 7', before }, 'transactions_of_merchant'],
       [{ accountId: randomUUID(), before }, 'transactions_of_account'],
-      [{ states: ['pending', 'authorizing'], before }, 'transactions_open'],
+      [{ states: ['pending', 'authorizing'], before }, 'transactions_of_state'],
+      [{ states: ['voided'] }, 'transactions_of_state'],
+      [{ states: ['captured'], before }, 'transactions_newest'],
+      [{ createdFrom: new Date(0), createdBefore: new Date() }, 'transactions_newest'],
+      [{ requested: { amount: 2n, currency: 'EUR' }, before }, 'transactions_of_amount'],
     ] as [Partial<Filter>, string][]) {
       let plan = '';
       const explain = {

@@ -96,6 +96,8 @@ export interface Stage {
   /** The engine's port, for what happens at the engine alone. */
   readonly processor: Client<typeof ProcessorService>;
   readonly gatewayUrl: string;
+  /** Of the core's HTTP port. */
+  readonly coreUrl: string;
   /** The core's schema. */
   readonly db: Database;
   readonly url: string;
@@ -224,6 +226,7 @@ async function setStage(
 
   Object.assign(stage, {
     ...{ wix, engine, gatewayUrl, db, url, log, as },
+    coreUrl: `http://127.0.0.1:${core.httpPort()}`,
     processor: createClient(ProcessorService, processor),
     verdict: undefined,
     connect: async (options) => {

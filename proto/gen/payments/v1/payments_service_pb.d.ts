@@ -9,6 +9,8 @@ import type { Operation, Refusal, Transaction, Transaction_State } from "./trans
 import type { PaymentDetails } from "./payment_details_pb.js";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import type { Outcome } from "./outcome_pb.js";
+import type { Decision, GetDeliveryResponse } from "../../relay/v1/deliveries_pb.js";
+import type { Event_Type } from "./event_pb.js";
 
 /**
  * Describes the file payments/v1/payments_service.proto.
@@ -772,6 +774,32 @@ export declare type ListTransactionsRequest = Message<"payments.v1.ListTransacti
    * @generated from field: repeated payments.v1.Transaction.State states = 5;
    */
   states: Transaction_State[];
+
+  /**
+   * From this on; and before this.
+   *
+   * @generated from field: google.protobuf.Timestamp created_from = 6;
+   */
+  createdFrom?: Timestamp | undefined;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp created_before = 7;
+   */
+  createdBefore?: Timestamp | undefined;
+
+  /**
+   * Minor units that were requested, exactly; with `currency`.
+   *
+   * @generated from field: optional int64 amount = 8;
+   */
+  amount?: bigint | undefined;
+
+  /**
+   * ISO 4217; needs `amount`.
+   *
+   * @generated from field: string currency = 9;
+   */
+  currency: string;
 };
 
 /**
@@ -779,6 +807,285 @@ export declare type ListTransactionsRequest = Message<"payments.v1.ListTransacti
  * Use `create(ListTransactionsRequestSchema)` to create a new message.
  */
 export declare const ListTransactionsRequestSchema: GenMessage<ListTransactionsRequest>;
+
+/**
+ * @generated from message payments.v1.ExplainTransactionRequest
+ */
+export declare type ExplainTransactionRequest = Message<"payments.v1.ExplainTransactionRequest"> & {
+  /**
+   * Any id of it, 1..200 characters: ours, Wix's wixTransactionId, a wixRefundId, or a request id (Operation.id).
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+};
+
+/**
+ * Describes the message payments.v1.ExplainTransactionRequest.
+ * Use `create(ExplainTransactionRequestSchema)` to create a new message.
+ */
+export declare const ExplainTransactionRequestSchema: GenMessage<ExplainTransactionRequest>;
+
+/**
+ * @generated from message payments.v1.ExplainTransactionResponse
+ */
+export declare type ExplainTransactionResponse = Message<"payments.v1.ExplainTransactionResponse"> & {
+  /**
+   * Why it stands where it stands, in English; times in it are ISO 8601 in UTC.
+   *
+   * @generated from field: string summary = 1;
+   */
+  summary: string;
+
+  /**
+   * @generated from field: payments.v1.Transaction transaction = 2;
+   */
+  transaction?: Transaction | undefined;
+
+  /**
+   * 200 at most, oldest first.
+   *
+   * @generated from field: repeated payments.v1.ExplainedOperation operations = 3;
+   */
+  operations: ExplainedOperation[];
+
+  /**
+   * 200 at most, oldest first.
+   *
+   * @generated from field: repeated payments.v1.ExplainedEvent events = 4;
+   */
+  events: ExplainedEvent[];
+
+  /**
+   * @generated from field: repeated payments.v1.Report reports = 5;
+   */
+  reports: Report[];
+
+  /**
+   * Why the webhook-relay could not be asked; empty if it could. Then no event has a delivery.
+   *
+   * @generated from field: string relay_problem = 6;
+   */
+  relayProblem: string;
+
+  /**
+   * Set while all deliveries are paused.
+   *
+   * @generated from field: relay.v1.Decision paused = 7;
+   */
+  paused?: Decision | undefined;
+
+  /**
+   * By the database's clock.
+   *
+   * @generated from field: google.protobuf.Timestamp read_at = 8;
+   */
+  readAt?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message payments.v1.ExplainTransactionResponse.
+ * Use `create(ExplainTransactionResponseSchema)` to create a new message.
+ */
+export declare const ExplainTransactionResponseSchema: GenMessage<ExplainTransactionResponse>;
+
+/**
+ * @generated from message payments.v1.ExplainedOperation
+ */
+export declare type ExplainedOperation = Message<"payments.v1.ExplainedOperation"> & {
+  /**
+   * @generated from field: payments.v1.Operation operation = 1;
+   */
+  operation?: Operation | undefined;
+
+  /**
+   * The processor's answer fits nothing: only an operator settles it.
+   *
+   * @generated from field: bool held = 2;
+   */
+  held: boolean;
+
+  /**
+   * How often reconciliation has taken it up.
+   *
+   * @generated from field: int32 asks = 3;
+   */
+  asks: number;
+
+  /**
+   * When reconciliation looks at it next; absent while nothing is to come.
+   *
+   * @generated from field: google.protobuf.Timestamp next_at = 4;
+   */
+  nextAt?: Timestamp | undefined;
+
+  /**
+   * When the processor gives it up, the buyer's time is over, or its authorization lapses.
+   *
+   * @generated from field: google.protobuf.Timestamp expires_at = 5;
+   */
+  expiresAt?: Timestamp | undefined;
+
+  /**
+   * By the processor's clock.
+   *
+   * @generated from field: google.protobuf.Timestamp processed_at = 6;
+   */
+  processedAt?: Timestamp | undefined;
+
+  /**
+   * @generated from field: string authorization_code = 7;
+   */
+  authorizationCode: string;
+
+  /**
+   * @generated from field: string network_transaction_id = 8;
+   */
+  networkTransactionId: string;
+
+  /**
+   * @generated from field: string acquirer_reference = 9;
+   */
+  acquirerReference: string;
+};
+
+/**
+ * Describes the message payments.v1.ExplainedOperation.
+ * Use `create(ExplainedOperationSchema)` to create a new message.
+ */
+export declare const ExplainedOperationSchema: GenMessage<ExplainedOperation>;
+
+/**
+ * @generated from message payments.v1.ExplainedEvent
+ */
+export declare type ExplainedEvent = Message<"payments.v1.ExplainedEvent"> & {
+  /**
+   * Event.id.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * @generated from field: int64 sequence = 2;
+   */
+  sequence: bigint;
+
+  /**
+   * @generated from field: payments.v1.Event.Type type = 3;
+   */
+  type: Event_Type;
+
+  /**
+   * Whether Wix is to be told.
+   *
+   * @generated from field: bool for_wix = 4;
+   */
+  forWix: boolean;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp recorded_at = 5;
+   */
+  recordedAt?: Timestamp | undefined;
+
+  /**
+   * Absent while it waits to be published.
+   *
+   * @generated from field: google.protobuf.Timestamp published_at = 6;
+   */
+  publishedAt?: Timestamp | undefined;
+
+  /**
+   * Absent if the relay could not be asked or has not received it; of the newest 50 events.
+   *
+   * @generated from field: relay.v1.GetDeliveryResponse delivery = 7;
+   */
+  delivery?: GetDeliveryResponse | undefined;
+};
+
+/**
+ * Describes the message payments.v1.ExplainedEvent.
+ * Use `create(ExplainedEventSchema)` to create a new message.
+ */
+export declare const ExplainedEventSchema: GenMessage<ExplainedEvent>;
+
+/**
+ * What did not fit, or what an operator decided; kept for ever.
+ *
+ * @generated from message payments.v1.Report
+ */
+export declare type Report = Message<"payments.v1.Report"> & {
+  /**
+   * @generated from field: payments.v1.Report.Kind kind = 1;
+   */
+  kind: Report_Kind;
+
+  /**
+   * @generated from field: string operation_id = 2;
+   */
+  operationId: string;
+
+  /**
+   * The name in the caller's token.
+   *
+   * @generated from field: string caller = 3;
+   */
+  caller: string;
+
+  /**
+   * What was reported, at most 2,000 characters.
+   *
+   * @generated from field: string outcome = 4;
+   */
+  outcome: string;
+
+  /**
+   * The operator's reason.
+   *
+   * @generated from field: string reason = 5;
+   */
+  reason: string;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp reported_at = 6;
+   */
+  reportedAt?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message payments.v1.Report.
+ * Use `create(ReportSchema)` to create a new message.
+ */
+export declare const ReportSchema: GenMessage<Report>;
+
+/**
+ * @generated from enum payments.v1.Report.Kind
+ */
+export enum Report_Kind {
+  /**
+   * @generated from enum value: KIND_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * An outcome that contradicts what is known; it changed nothing.
+   *
+   * @generated from enum value: KIND_CONTRADICTION = 1;
+   */
+  CONTRADICTION = 1,
+
+  /**
+   * An operator's ReportOutcome with override.
+   *
+   * @generated from enum value: KIND_OVERRIDE = 2;
+   */
+  OVERRIDE = 2,
+}
+
+/**
+ * Describes the enum payments.v1.Report.Kind.
+ */
+export declare const Report_KindSchema: GenEnum<Report_Kind>;
 
 /**
  * @generated from message payments.v1.ListTransactionsResponse
@@ -994,6 +1301,17 @@ export declare const PaymentsService: GenService<{
     methodKind: "unary";
     input: typeof ListTransactionsRequestSchema;
     output: typeof ListTransactionsResponseSchema;
+  },
+  /**
+   * Explains one payment: everything that is recorded of it here and at the webhook-relay, and in a sentence why it stands where it stands.
+   * Reads alone. Roles: backoffice, reader, operator. Errors: NOT_FOUND.
+   *
+   * @generated from rpc payments.v1.PaymentsService.ExplainTransaction
+   */
+  explainTransaction: {
+    methodKind: "unary";
+    input: typeof ExplainTransactionRequestSchema;
+    output: typeof ExplainTransactionResponseSchema;
   },
   /**
    * Follows one payment: its present state at once, with its newest operations as in GetTransaction, then every change. What changes
