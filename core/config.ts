@@ -55,6 +55,8 @@ export const coreConfig = z.object({
   REQUIRED_FIELDS: requiredFields(),
   /** What Wix's contract leaves open. */
   ...coreSwitches,
+  /** Serves the console, a page for support and operators, at /console/ of CORE_HTTP_PORT. */
+  CONSOLE: flag(false),
   /** Ways that can be read on other machines are meant (R33). */
   ALLOW_PLAINTEXT: flag(false),
   DRAIN_MS: milliseconds(8_000, { min: 0, max: 9_000 }),

@@ -22,7 +22,7 @@ export const ALLOWED: Readonly<Record<string, readonly Role[]>> = {
   ReturnBuyer: ['gateway'],
   CaptureTransaction: ['gateway'],
   VoidTransaction: ['gateway'],
-  RefundTransaction: ['gateway', 'backoffice'],
+  RefundTransaction: ['gateway', 'backoffice', 'operator'],
   ReportRefund: ['engine', 'backoffice'],
   ReportOutcome: ['engine', 'operator'],
   GetTransaction: ['gateway', 'backoffice', 'reader', 'operator'],

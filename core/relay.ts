@@ -51,6 +51,7 @@ export function forwardDeliveries(relay: Client<typeof DeliveriesService>): Serv
     };
   return {
     listDeliveries: forward(relay.listDeliveries),
+    getStatus: forward(relay.getStatus),
     getDelivery: forward(relay.getDelivery),
     redriveDeliveries: forward(relay.redriveDeliveries),
     parkDelivery: forward(relay.parkDelivery),

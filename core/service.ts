@@ -19,6 +19,7 @@ import { readTls } from '../proto/runtime/tls.ts';
 import { byKind, createAdmission } from './admission.ts';
 import { createCalls, createTurns } from './calls.ts';
 import type { CoreConfig } from './config.ts';
+import { createConsole } from './console.ts';
 import type { Core } from './context.ts';
 import { watchSilence } from './engine-silence.ts';
 import { createMerchants } from './merchants.ts';
@@ -110,6 +111,7 @@ export function createCore(
   };
   const interceptors = [logCalls(log, isOutage)];
   const { CORE_HOST: host, CORE_TOKENS: tokens } = config;
+  if (config.CONSOLE && !tokens) throw new ConfigError(['CONSOLE needs CORE_TOKENS: it shows what a token may see']);
   if (tokens?.list.some(({ name, role }) => role !== 'gateway' && (name === 'wix' || name === 'system')))
     throw new ConfigError(['CORE_TOKENS must not name a caller wix or system, the gateway aside: the core keeps both']);
   const authorizer = tokens && createAuthorizer(tokens, { ...ALLOWED, ...RELAYED }, log);
@@ -117,6 +119,7 @@ export function createCore(
   const grpc =
     authorizer && createGrpcServer({ host, port: config.CORE_GRPC_PORT, routes, interceptors, authorizer, log, tls });
   const http = authorizer && createRpcHandler({ routes: routesWithoutCards, interceptors, authorizer });
+  const showConsole = config.CONSOLE ? createConsole() : undefined;
   let isStopping = false;
   const health = async () => {
     const database = await db.ping();
@@ -130,7 +133,12 @@ export function createCore(
     health,
     log,
     tls,
-    fallback: http && ((request, response) => (isStopping ? refuse(503, 'unavailable') : http)(request, response)),
+    fallback:
+      http &&
+      ((request, response) => {
+        if (isStopping) refuse(503, 'unavailable')(request, response);
+        else if (!showConsole?.(request, response)) http(request, response);
+      }),
   });
   let grpcPort: number | undefined;
   let httpPort: number | undefined;

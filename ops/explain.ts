@@ -38,7 +38,7 @@ function eventsKey() {
 function relayOf(db: ReturnType<typeof openDatabases>['relay']) {
   const log = createLog('explain', 'error');
   const service = deliveriesService({
-    ...{ db, log, keys: eventsKey(), wake: () => undefined },
+    ...{ db, log, keys: eventsKey(), wake: () => undefined, breaker: () => ({ open: false, slots: 0 }) },
     receiver: { readAgain: () => Promise.reject(new Error('explain changes nothing')) },
   });
   return createClient(

@@ -26,6 +26,7 @@ const DEVELOPMENT = {
   EVENTS_KEY: key('dev-events', '-key-for-events-'),
   CORE_TOKENS: `backoffice:backoffice:${BACKOFFICE_TOKEN},operator:operator:${OPERATOR_TOKEN}`,
   RELAY_TOKENS: `operator:operator:${OPERATOR_TOKEN}`,
+  CONSOLE: 'true',
   MODE_WHEN_ABSENT: 'sandbox',
   WIX_USER_AGENT: 'playground/0.1.0',
   // Lost answers are found within seconds instead of a minute and a half.

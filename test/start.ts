@@ -1,7 +1,7 @@
 import { parseArgs } from 'node:util';
 import { sleep } from '../proto/runtime/loop.ts';
 import { CONTROL_PORT, serveControl } from './control.ts';
-import { BACKOFFICE_TOKEN, startPlayground } from './playground.ts';
+import { BACKOFFICE_TOKEN, OPERATOR_TOKEN, startPlayground } from './playground.ts';
 
 const HELP = `Runs the whole connector on this machine, between a simulated Wix and a simulated engine. No money moves.
 
@@ -47,6 +47,7 @@ Ready after ${process.uptime().toFixed(1)} s. No money moves here.
   Wix calls        ${gatewayUrl}/wix/v1/{connect-account,create-transaction,...}, signed
   buyers return    ${env.PUBLIC_URL}/return/..., to where the engine's page sends them
   events go to     ${env.WIX_API_URL} (a simulated Wix)
+  console          http://127.0.0.1:${env.CORE_HTTP_PORT}/console/, token ${OPERATOR_TOKEN}
   buyers' pages    ${pagesUrl}/pay/... of the simulated engine
   your services    127.0.0.1:${env.CORE_GRPC_PORT} gRPC, token ${BACKOFFICE_TOKEN}
   health, metrics  http://127.0.0.1:${env.GATEWAY_ADMIN_PORT} gateway, :${env.CORE_HTTP_PORT} core, :${env.RELAY_PORT} relay; /health/ready, /metrics

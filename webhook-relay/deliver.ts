@@ -4,7 +4,7 @@ import { type Loop, sleep, startLoop } from '../proto/runtime/loop.ts';
 import { counter } from '../proto/runtime/metrics.ts';
 import type { KeyRing } from '../proto/runtime/seal.ts';
 import { startStopwatch } from '../proto/runtime/stopwatch.ts';
-import { afterAttempt, closedBreaker, type Ended, type Outcome, shareOf } from './breaker.ts';
+import { afterAttempt, type Breaker, closedBreaker, type Ended, type Outcome, shareOf } from './breaker.ts';
 import { retryDelayMs } from './delivery.ts';
 import { createRecorder } from './record.ts';
 import { type Claim, claimDue, retryEverything } from './store-attempts.ts';
@@ -27,6 +27,7 @@ export interface Deliverer {
   settled(): Promise<void>;
   start(): void;
   wake(): void;
+  breaker(): Breaker;
   /** Lets running attempts end for up to drainMs. What is cut off keeps its row: its lease runs out (R38). */
   stop(drainMs: number): Promise<void>;
 }
@@ -188,6 +189,7 @@ export function createDeliverer(deps: {
       loop = startLoop('deliver', runOnce, { idleMs: IDLE_MS, log });
     },
     wake,
+    breaker: () => breaker,
     stop,
   };
 }

@@ -26,15 +26,17 @@ import {
 } from '../proto/runtime/requests.ts';
 import { rpcError } from '../proto/runtime/rpc.ts';
 import type { KeyRing } from '../proto/runtime/seal.ts';
+import type { Breaker } from './breaker.ts';
 import type { DeliveryState } from './delivery.ts';
 import type { Receiver } from './receive.ts';
 import { settle } from './settle.ts';
-import { lockPayments, readPayments } from './store.ts';
+import { lockPayments, measure, readPayments } from './store.ts';
 import * as store from './store-deliveries.ts';
 
 /** Who may call what (R33): readers look, operators decide. */
 export const ALLOWED: Readonly<Record<string, readonly Role[]>> = {
   ListDeliveries: ['reader', 'operator'],
+  GetStatus: ['reader', 'operator'],
   GetDelivery: ['reader', 'operator'],
   RedriveDeliveries: ['operator'],
   ParkDelivery: ['operator'],
@@ -57,6 +59,8 @@ export function deliveriesService(deps: {
   log: Log;
   receiver: Pick<Receiver, 'readAgain'>;
   wake: () => void;
+  /** As it stands in this process. */
+  breaker: () => Pick<Breaker, 'open' | 'slots'>;
 }): ServiceImpl<typeof DeliveriesService> {
   const { db, keys, log, receiver, wake } = deps;
 
@@ -70,6 +74,17 @@ export function deliveriesService(deps: {
     return {
       deliveries: page.map(toDelivery),
       nextPageToken: found.length > limit && last ? toPageToken({ at: last.cursor, id: last.eventId }) : '',
+      ...(paused && { paused: toDecision(paused) }),
+    };
+  }
+
+  async function status() {
+    const { open, paused: _, ...counted } = await measure(db);
+    const paused = await store.pauseInForce(db);
+    const { open: breakerOpen, slots: attemptsAtOnce } = deps.breaker();
+    return {
+      ...counted,
+      ...{ open: BigInt(open), breakerOpen, attemptsAtOnce },
       ...(paused && { paused: toDecision(paused) }),
     };
   }
@@ -154,6 +169,7 @@ export function deliveriesService(deps: {
 
   return {
     listDeliveries: (request) => list(request),
+    getStatus: () => status(),
     getDelivery: ({ eventId }) => get(eventId),
     redriveDeliveries: ({ selection, reason }, context) => redrive(selection, reason, context),
     parkDelivery: (request, context) => move('park', ['waiting'], 'parked', request, context),

@@ -60,7 +60,7 @@ export function createRelay(config: RelayConfig, deps: { log: Log; isReceiving?:
     return { ready: isWell && !stopping.signal.aborted, ...(!isWell && { detail }) };
   };
   const tokens = config.RELAY_TOKENS;
-  const deliveries = deliveriesService({ db, keys, log, receiver, wake: deliverer.wake });
+  const deliveries = deliveriesService({ db, keys, log, receiver, wake: deliverer.wake, breaker: deliverer.breaker });
   const authorizer = tokens && createAuthorizer(tokens, ALLOWED, log);
   const routes = (router: ConnectRouter) => void router.service(DeliveriesService, deliveries);
   const interceptors = [logCalls(log, isOutage)];

@@ -251,18 +251,29 @@ export async function keysInUse(db: Queryable): Promise<string[]> {
 const COUNTED_MAX = 10_000;
 
 /** How many deliveries are open, for how many seconds the oldest has been due and is not being attempted, and whether all are paused. */
-export async function measure(db: Queryable): Promise<{ open: number; oldestDueSeconds: number; paused: boolean }> {
+export interface Measure {
+  readonly open: number;
+  /** Of the oldest ones. */
+  readonly stuck: number;
+  readonly held: number;
+  readonly parked: number;
+  readonly oldestDueSeconds: number;
+  readonly paused: boolean;
+}
+
+export async function measure(db: Queryable): Promise<Measure> {
   const oldest = (retrying: boolean) =>
     `(select min(next_attempt_at) from transactions
       where retrying = ${retrying} and next_attempt_at is not null and claimed_until is null)`;
   return onlyRow(
-    await db.query<{ open: number; oldestDueSeconds: number; paused: boolean }>(
+    await db.query<Measure>(
       `select case when counted.open < ${COUNTED_MAX} then counted.open
                    else greatest(${COUNTED_MAX}, (select reltuples from pg_class where oid = 'deliveries_open'::regclass)) end::integer as open,
               coalesce(greatest(extract(epoch from now() - least(${oldest(false)}, ${oldest(true)})), 0), 0)::float8 as "oldestDueSeconds",
-              ${PAUSED} as paused
-       from (select count(*)::integer as open
-             from (select from deliveries where finished_at is null limit ${COUNTED_MAX}) few) counted`,
+              ${PAUSED} as paused, stuck, held, parked
+       from (select count(*)::integer as open, (count(*) filter (where stuck))::integer as stuck,
+               (count(*) filter (where state = 'held'))::integer as held, (count(*) filter (where state = 'parked'))::integer as parked
+             from (select state, stuck from deliveries where finished_at is null order by received_at limit ${COUNTED_MAX}) few) counted`,
     ),
   );
 }

@@ -104,10 +104,12 @@ function createGuard(authorizer: Authorizer) {
     const handle: UniversalHandlerFn = async (request) => {
       const contextValues = createContextValues();
       let refusal: unknown;
+      let role: string | undefined;
       let holding: Holding | undefined;
       try {
         const caller = authorizer(handler.method.name, request.header.get('authorization'));
         contextValues.set(callerKey, caller);
+        role = caller.role;
         holding = holdingOf(caller.name);
       } catch (thrown) {
         refusal = thrown;
@@ -132,6 +134,8 @@ function createGuard(authorizer: Authorizer) {
       const header = new Headers(request.header);
       header.delete('content-length');
       const response = await handler({ ...request, header, contextValues, body: body() });
+      // For tools that offer only what their token may do.
+      if (role) response.header?.set('caller-role', role);
       // What is left of the body stays unread.
       if (refusal) response.header?.set('connection', 'close');
       return response;

@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
-import { existsSync } from 'node:fs';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
-import { type Browser, type BrowserContext, chromium, type FrameLocator, type Page } from 'playwright-core';
+import type { Browser, BrowserContext, FrameLocator, Page } from 'playwright-core';
 import { Reason } from '../../proto/gen/payments/v1/reason_pb.js';
+import { launchBrowser } from '../support/browser.ts';
 import { eventually } from '../support/eventually.ts';
 import type { PaymentOptions } from './orders.ts';
 import { reasonOf } from './outcomes.ts';
@@ -12,7 +12,6 @@ import { CARD, CHALLENGED, redirect, usePages } from './pages-kit.ts';
 
 // The pages as buyers meet them: in Chromium, without scripts. SCREENSHOTS=docs/images writes the pictures of the documents anew.
 
-const CHROMIUM = process.env.CHROMIUM || '/usr/bin/chromium';
 const PHONE = { width: 360, height: 640 };
 const SMALLEST_TOUCH = 44;
 
@@ -27,15 +26,7 @@ describe('the pages of the simulated engine, in a browser', function () {
   let complaints: string[];
 
   before(async function () {
-    if (!existsSync(CHROMIUM) && !process.env.CI) {
-      process.stderr.write(`The pages are not tried in a browser: there is no ${CHROMIUM}; CHROMIUM names another\n`);
-      this.skip();
-    }
-    browser = await chromium.launch({
-      executablePath: CHROMIUM,
-      // It has no sandbox for root.
-      args: process.getuid?.() === 0 ? ['--no-sandbox'] : [],
-    });
+    browser = await launchBrowser(this, 'The pages are');
   });
   after(() => browser?.close());
 

@@ -33,6 +33,7 @@ export function useDeliveries(): DeliveriesKit {
       log: parts.log,
       receiver: parts.receiver,
       wake: () => undefined,
+      breaker: () => ({ open: false, slots: 8 }),
     });
     const interceptors = [actAs({ name: 'ada', role: 'operator' })];
     const operator = createClient(

@@ -1242,7 +1242,7 @@ export declare const PaymentsService: GenService<{
     output: typeof VoidTransactionResponseSchema;
   },
   /**
-   * Returns captured money, in whole or in parts, never more than was captured. Roles: gateway, for Wix; backoffice, for the PSP.
+   * Returns captured money, in whole or in parts, never more than was captured. Roles: gateway, for Wix; backoffice and operator, for the PSP.
    * May be called in CAPTURED, which it leaves as it is; in other states Wix is answered REFUND_NOT_ALLOWED.
    * A refund of the PSP's own needs no merchant credentials, and Wix is told when it succeeds. The same request_key again is answered
    * from its record, a refusal of the processor too; what fails with an error left no record but for UNAVAILABLE.

@@ -406,6 +406,81 @@ export declare type ListDeliveriesResponse = Message<"relay.v1.ListDeliveriesRes
 export declare const ListDeliveriesResponseSchema: GenMessage<ListDeliveriesResponse>;
 
 /**
+ * @generated from message relay.v1.GetStatusRequest
+ */
+export declare type GetStatusRequest = Message<"relay.v1.GetStatusRequest"> & {
+};
+
+/**
+ * Describes the message relay.v1.GetStatusRequest.
+ * Use `create(GetStatusRequestSchema)` to create a new message.
+ */
+export declare const GetStatusRequestSchema: GenMessage<GetStatusRequest>;
+
+/**
+ * @generated from message relay.v1.GetStatusResponse
+ */
+export declare type GetStatusResponse = Message<"relay.v1.GetStatusResponse"> & {
+  /**
+   * Deliveries that are not finished; above 10,000 it is an estimate.
+   *
+   * @generated from field: int64 open = 1;
+   */
+  open: bigint;
+
+  /**
+   * Of the 10,000 oldest of them.
+   *
+   * @generated from field: int32 stuck = 2;
+   */
+  stuck: number;
+
+  /**
+   * @generated from field: int32 held = 3;
+   */
+  held: number;
+
+  /**
+   * @generated from field: int32 parked = 4;
+   */
+  parked: number;
+
+  /**
+   * For how long the oldest due delivery has waited for its attempt, seconds.
+   *
+   * @generated from field: double oldest_due_seconds = 5;
+   */
+  oldestDueSeconds: number;
+
+  /**
+   * Ten payments in a row got no answer: one attempt at a time goes to Wix, by this relay.
+   *
+   * @generated from field: bool breaker_open = 6;
+   */
+  breakerOpen: boolean;
+
+  /**
+   * How many attempts this relay makes at once.
+   *
+   * @generated from field: int32 attempts_at_once = 7;
+   */
+  attemptsAtOnce: number;
+
+  /**
+   * Set while deliveries are paused.
+   *
+   * @generated from field: relay.v1.Decision paused = 8;
+   */
+  paused?: Decision | undefined;
+};
+
+/**
+ * Describes the message relay.v1.GetStatusResponse.
+ * Use `create(GetStatusResponseSchema)` to create a new message.
+ */
+export declare const GetStatusResponseSchema: GenMessage<GetStatusResponse>;
+
+/**
  * @generated from message relay.v1.GetDeliveryRequest
  */
 export declare type GetDeliveryRequest = Message<"relay.v1.GetDeliveryRequest"> & {
@@ -706,6 +781,16 @@ export declare const DeliveriesService: GenService<{
     methodKind: "unary";
     input: typeof ListDeliveriesRequestSchema;
     output: typeof ListDeliveriesResponseSchema;
+  },
+  /**
+   * How much is open, and whether Wix takes it. Roles: reader, operator.
+   *
+   * @generated from rpc relay.v1.DeliveriesService.GetStatus
+   */
+  getStatus: {
+    methodKind: "unary";
+    input: typeof GetStatusRequestSchema;
+    output: typeof GetStatusResponseSchema;
   },
   /**
    * Reads one delivery with its body, its attempts and what was decided about it. Roles: reader, operator. Errors: NOT_FOUND.
