@@ -1,8 +1,10 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { closeHttp, listen } from '../proto/runtime/lifecycle.ts';
+import { type Behaviour, CARDS } from './engine/cards.ts';
 import { runFlows, type Stage, type Verdict } from './flows.ts';
 import type { Playground } from './playground.ts';
+import { createWorkbench, type Means } from './wix/workbench.ts';
 
 // A small door to a running playground, for `npm run demo` and for curl. Development only.
 
@@ -69,9 +71,50 @@ function postgresMb(): number {
   }
 }
 
+/** What a payment at the checkout of the workbench can be made with. */
+const MEANS: readonly Means[] = [
+  { number: '4242424242424242', outcome: 'approved' },
+  ...Object.entries(CARDS).map(([number, behaviour]) => ({ number, outcome: inWords(behaviour) })),
+  { method: 'iDeal', outcome: 'the buyer goes to a bank' },
+  { method: 'multibanco', outcome: 'a voucher, paid days later' },
+  { method: '', outcome: 'the buyer types a card in at the engine' },
+  { wallet: 'googlePay', outcome: 'approved' },
+  { wallet: 'applePay', outcome: 'approved' },
+];
+
+function inWords({ declines, reviews, silent, aftermath, partial, threeDSecure }: Behaviour): string {
+  if (threeDSecure === 'challenge fails') return '3-D Secure: challenge fails, declined';
+  const end = declines ? `declined ${declines[0]}: ${declines[2]}` : 'approved';
+  return [
+    threeDSecure && `3-D Secure: ${threeDSecure}`,
+    reviews && 'pending 5005 first',
+    silent && `no answer, ${silent}`,
+    partial ? 'half of it is approved, where the merchant takes less' : end,
+    aftermath && `then ${aftermath}`,
+  ]
+    .filter(Boolean)
+    .join(', ');
+}
+
 /** POST /demo answers a line of JSON for each flow and one at the end; GET /status what is known now. */
-export async function serveControl(playground: Playground): Promise<{ stop(): Promise<void> }> {
+export async function serveControl(
+  playground: Pick<Playground, 'wix' | 'engine' | 'gatewayUrl'>,
+  at = CONTROL_PORT,
+): Promise<{ readonly port: number; stop(): Promise<void> }> {
+  let port = at;
+  const { wix, engine, gatewayUrl } = playground;
+  const faults = { none: undefined, 'is down': 'unavailable', 'loses its answers': 'drop answer' } as const;
+  const workbench = createWorkbench(
+    {
+      ...{ wix, gatewayUrl, means: MEANS },
+      spoil: (fault) => {
+        engine.fault = fault === 'none' ? undefined : () => faults[fault];
+      },
+    },
+    () => `http://127.0.0.1:${port}`,
+  );
   const server = createServer(async (request, response) => {
+    if (await workbench(request, response)) return;
     response.setHeader('content-type', 'application/x-ndjson');
     if (request.method === 'POST' && request.url === '/demo') {
       for await (const line of runDemo(playground)) response.write(`${JSON.stringify(line)}\n`);
@@ -82,6 +125,6 @@ export async function serveControl(playground: Playground): Promise<{ stop(): Pr
       response.end(`${JSON.stringify(status, (_, value) => (typeof value === 'bigint' ? String(value) : value), 2)}\n`);
     } else response.writeHead(404).end();
   });
-  await listen(server, CONTROL_PORT, '127.0.0.1');
-  return { stop: () => closeHttp(server, 0) };
+  port = await listen(server, at, '127.0.0.1');
+  return { port, stop: () => closeHttp(server, 0) };
 }

@@ -44,6 +44,7 @@ async function start(data: string): Promise<void> {
   console.log(`
 Ready after ${process.uptime().toFixed(1)} s. No money moves here.
 
+  workbench        http://127.0.0.1:${CONTROL_PORT}/workbench/ be Wix in a browser, and see every call and event
   Wix calls        ${gatewayUrl}/wix/v1/{connect-account,create-transaction,...}, signed
   buyers return    ${env.PUBLIC_URL}/return/..., to where the engine's page sends them
   events go to     ${env.WIX_API_URL} (a simulated Wix)

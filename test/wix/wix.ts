@@ -60,9 +60,12 @@ export function createWix({ log, data }: WixOptions) {
   const received = Map.groupBy(eventsOf(history), ({ wixTransactionId }) => wixTransactionId);
   const waiting = new Map<string, Set<() => void>>();
 
+  const listeners = new Set<(entry: Entry) => void>();
+
   function remember(entry: Entry): void {
     history.push(entry);
     if (file) appendFileSync(file, `${toJson(entry)}\n`);
+    for (const hear of listeners) hear(entry);
     for (const event of eventsOf([entry])) {
       listOf(received, event.wixTransactionId).push(event);
       for (const look of waiting.get(event.wixTransactionId) ?? []) look();
@@ -185,6 +188,14 @@ export function createWix({ log, data }: WixOptions) {
     /** Makes calls to Wix fail; returns what ends it. */
     fail: (failure: Failure) => server.fail(failure),
     heal: (): void => server.heal(),
+
+    /** The newest messages, oldest first. */
+    recent: (count: number): readonly Entry[] => history.slice(-count),
+    /** Hears every message from now on; returns what ends that. */
+    listen: (hear: (entry: Entry) => void): (() => void) => {
+      listeners.add(hear);
+      return () => void listeners.delete(hear);
+    },
 
     /** In order of arrival, those included that Wix did not accept. */
     events,
