@@ -22,6 +22,7 @@ import type { CoreConfig } from './config.ts';
 import { createConsole } from './console.ts';
 import type { Core } from './context.ts';
 import { watchSilence } from './engine-silence.ts';
+import { measure } from './measure.ts';
 import { createMerchants } from './merchants.ts';
 import { ALLOWED, paymentsService } from './payments-service.ts';
 import { publishOutbox, SEND_MS } from './publish-outbox.ts';
@@ -36,6 +37,9 @@ const SCHEMA = 'core';
 
 /** Open operations that are looked at at once: an engine that hangs must not stop those whose engine call would come back. */
 const RECONCILIATIONS_MAX = 50;
+
+/** How old the gauges of the ledger may be. */
+const MEASURE_MS = 15_000;
 
 export interface CoreService extends Service {
   /** Mounts the payments service on a carrier of the same process. */
@@ -65,12 +69,14 @@ export function createCore(
   const calls = createCalls('calls', config.PROCESSOR_CALLS_MAX, log);
   const reconciliations = createCalls('chases', RECONCILIATIONS_MAX, log);
   const watchers = createWatchers();
-  const loops: { publisher?: Loop; reconciler?: Loop } = {};
+  const loops: { publisher?: Loop; reconciler?: Loop; measurer?: Loop } = {};
   const beginnings = gather<Beginning, Begun>({
+    what: 'beginnings',
     keyOf: ({ transaction }) => transaction.id,
     write: (rows) => beginPayments(db, rows),
   });
   const settlements = gather<ToSettle, Result>({
+    what: 'settlements',
     keyOf: ({ about }) => about.transactionId,
     write: (rows) => settleAll(core, rows),
     // What was begun is finished.
@@ -154,6 +160,7 @@ export function createCore(
       httpPort = await admin.start();
       loops.publisher = startLoop('publish_outbox', () => publishOutbox(core, deps.events), { idleMs: 250, log });
       loops.reconciler = startLoop('reconcile', async () => (await reconcile(core)).claimed, { idleMs: 500, log });
+      loops.measurer = startLoop('measure', () => measure(core.db).then(() => 0), { idleMs: MEASURE_MS, log });
       grpcPort = await grpc?.start();
       log.info('core.started', { grpcPort, httpPort });
     },
@@ -162,7 +169,7 @@ export function createCore(
       const end = performance.now() + drainMs;
       watchers.end();
       await grpc?.stop(drainMs);
-      await loops.reconciler?.stop();
+      await Promise.all([loops.reconciler?.stop(), loops.measurer?.stop()]);
       const leftMs = Math.max(0, end - performance.now());
       await Promise.all([calls.drain(leftMs), reconciliations.drain(leftMs)]);
       await loops.publisher?.stop();

@@ -31,6 +31,10 @@ export interface Source {
 const SYSTEM: Source = { caller: 'system' };
 
 const events = counter('payment_events_total', 'Events by type.', ['type']);
+const refusals = counter('refusals_total', "Payments and operations that were refused, by Wix's code of the reason.", [
+  'reason',
+]);
+const REFUSALS = /_(declined|failed)$/;
 
 /** An operation is claimed once in a lease, so that a second try meets no claim again. */
 const TRIES = 3;
@@ -264,6 +268,8 @@ export function announce(
   };
   if (change.event) {
     events.inc({ type: change.event });
+    if (REFUSALS.test(change.event))
+      refusals.inc({ reason: String(transaction.reason ?? operation?.reason ?? 'none') });
     core.log.info(change.event.replace('_', '.'), {
       ...ids,
       reason: transaction.reason ?? operation?.reason,

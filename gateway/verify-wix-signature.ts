@@ -1,6 +1,7 @@
 import { createHash, createPublicKey, type KeyObject, timingSafeEqual } from 'node:crypto';
 import { jwtVerify } from 'jose';
 import { z } from 'zod';
+import { counter, gauge } from '../proto/runtime/metrics.ts';
 import { readPem } from '../proto/runtime/pem.ts';
 import { HttpError } from './wix-answer.ts';
 
@@ -15,6 +16,16 @@ export type VerifyWixSignature = (
   header: string,
 ) => Promise<{ readonly hash: string; verifyBody(body: Uint8Array): void }>;
 
+/** Why a call was not believed: no Digest, an expired or too long one, a signature by no key of ours, wrong claims, another body. */
+const refusals = counter('wix_signature_refusals_total', 'Calls answered 401, by cause.', ['cause']);
+const lastSigned = gauge('wix_last_signed_call_timestamp_seconds', 'When the last call with a good signature came.');
+const clockDifference = gauge('wix_clock_difference_seconds', "This clock less that of Wix's last signature (iat).");
+
+function refused(cause: 'none' | 'expired' | 'signature' | 'life' | 'claims' | 'body', problem: string): HttpError {
+  refusals.inc({ cause });
+  return new HttpError(401, problem);
+}
+
 /** Only `data.SHA256` is known as a hash (contract 3.4). jose itself wants `iat` and `nbf` to be numbers where they are present. */
 const claims = z.object({ data: z.strictObject({ SHA256: z.string().regex(/^[0-9a-f]{64}$/i) }) });
 
@@ -25,25 +36,28 @@ const claims = z.object({ data: z.strictObject({ SHA256: z.string().regex(/^[0-9
  */
 export function createSignatureVerifier(keys: readonly KeyObject[], now = () => new Date()): VerifyWixSignature {
   return async (header) => {
-    if (!header.startsWith(PREFIX)) throw new HttpError(401, 'no Digest header');
+    if (!header.startsWith(PREFIX)) throw refused('none', 'no Digest header');
     const token = header.slice(PREFIX.length);
     const options = { algorithms: ['RS256'], requiredClaims: ['exp'], clockTolerance: SKEW_S, currentDate: now() };
     const { payload } = await Promise.any(keys.map((key) => jwtVerify(token, key, options))).catch(
       ({ errors }: AggregateError) => {
-        throw new HttpError(401, errors.map(({ code }) => code).join(', '));
+        const codes = errors.map(({ code }) => code);
+        throw refused(codes.includes('ERR_JWT_EXPIRED') ? 'expired' : 'signature', codes.join(', '));
       },
     );
     const nowS = now().getTime() / 1000;
     const { exp = nowS, iat = nowS } = payload;
-    if (exp - Math.min(iat, nowS) > LIFE_S_MAX) throw new HttpError(401, 'exp is too far away');
+    if (exp - Math.min(iat, nowS) > LIFE_S_MAX) throw refused('life', 'exp is too far away');
     const { data } = claims.safeParse(payload);
-    if (!data) throw new HttpError(401, 'no SHA256 claim');
+    if (!data) throw refused('claims', 'no SHA256 claim');
+    lastSigned.set(nowS);
+    clockDifference.set(nowS - iat);
     const expected = Buffer.from(data.data.SHA256, 'hex');
     return {
       hash: expected.toString('hex'),
       verifyBody(body) {
         if (!timingSafeEqual(createHash('sha256').update(body).digest(), expected))
-          throw new HttpError(401, 'the body is not the one that was signed');
+          throw refused('body', 'the body is not the one that was signed');
       },
     };
   };

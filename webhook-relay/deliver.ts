@@ -1,7 +1,7 @@
 import type { Database } from '../proto/runtime/database.ts';
 import type { Log } from '../proto/runtime/log.ts';
 import { type Loop, sleep, startLoop } from '../proto/runtime/loop.ts';
-import { counter } from '../proto/runtime/metrics.ts';
+import { counter, gauge, unixSeconds } from '../proto/runtime/metrics.ts';
 import type { KeyRing } from '../proto/runtime/seal.ts';
 import { startStopwatch } from '../proto/runtime/stopwatch.ts';
 import { afterAttempt, type Breaker, closedBreaker, type Ended, type Outcome, shareOf } from './breaker.ts';
@@ -46,6 +46,12 @@ export function createDeliverer(deps: {
   const { db, keys, wix, log, concurrency, stuckAfterMs, random = Math.random } = deps;
   const recordAttempt = createRecorder({ db, log });
   const attempts = counter('relay_attempts_total', 'Attempts to deliver an event to Wix, by outcome.', ['outcome']);
+  const breakerOpen = gauge(
+    'relay_breaker_open',
+    'Whether Wix answers nobody, so that one attempt at a time goes out.',
+  );
+  const lastDelivery = gauge('relay_last_delivery_timestamp_seconds', 'When Wix last took an event.');
+  breakerOpen.set(0);
   const running = new Set<Promise<void>>();
   /** Those of the running attempts that take a slot. */
   const inSlots = new Set<Claim>();
@@ -150,6 +156,8 @@ export function createDeliverer(deps: {
   function notice(ended: Ended): void {
     const before = breaker;
     breaker = afterAttempt(before, ended, concurrency);
+    breakerOpen.set(Number(breaker.open));
+    if (ended.outcome === 'delivered') lastDelivery.set(unixSeconds());
     if (breaker.open && !before.open) log.alert('wix_unreachable', { payments: breaker.failing.size });
     if (before.open && !breaker.open) {
       log.info('wix.reachable');

@@ -27,6 +27,7 @@ export function createRecorder({ db, log }: { db: Database; log: Log }): (ended:
   const write = (rows: readonly Ended[], lockTimeoutMs?: number) =>
     db.inTx((tx) => record(tx, log, rows), { lockTimeoutMs });
   const together = gather<Ended, Recorded>({
+    what: 'attempts',
     keyOf: ({ claim }) => claim.transactionId,
     write: (rows) => write(rows, LOCK_MS),
   });

@@ -16,7 +16,9 @@ export async function sweep({ db, log }: { db: Database; log: Log }): Promise<nu
   for (let some = FREED_AT_ONCE; some === FREED_AT_ONCE; freed += some) some = await freeSome(db, log);
   for (const { transactionId, doneThrough } of await takeGaps(db))
     log.alert('event_gap', { transactionId, doneThrough: String(doneThrough) });
-  const { open, oldestDueSeconds, paused } = await measure(db);
+  const { open, oldestDueSeconds, paused, ...counted } = await measure(db);
+  const states = gauge('relay_deliveries', 'Of the 10,000 oldest deliveries that are not finished.', ['state']);
+  for (const [state, count] of Object.entries(counted)) states.set({ state }, count);
   gauge('relay_paused', 'Whether an operator has paused all deliveries.').set(Number(paused));
   gauge('relay_deliveries_open', 'Deliveries that are not finished.').set(open);
   gauge('relay_oldest_due_seconds', 'Seconds for which the oldest due delivery has waited for its attempt.').set(

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import type { Socket } from 'node:net';
 import pg from 'pg';
 import type { Log } from './log.ts';
+import { gauge } from './metrics.ts';
 
 // PostgreSQL through pg, with time-outs that lie below the answer budget of 8 s (R43). What a statement relies on is said with its tx,
 // so that neither the defaults of a database or role nor a pooler that hands on connections between two txs can change it (R50).
@@ -82,6 +83,26 @@ function noteOutage(error: unknown): never {
   throw error;
 }
 
+/** The newest of each schema. */
+const pools = new Map<string, pg.Pool>();
+
+function measurePools(): void {
+  gauge(
+    'database_connections',
+    'Connections of the pool, in use and idle, and who waits for one.',
+    ['schema', 'state'],
+    (all) => {
+      for (const [schema, { totalCount, idleCount, waitingCount }] of pools)
+        for (const [state, count] of Object.entries({
+          in_use: totalCount - idleCount,
+          idle: idleCount,
+          waited_for: waitingCount,
+        }))
+          all.set({ schema, state }, count);
+    },
+  );
+}
+
 const PING = `select current_setting('transaction_read_only') = 'off' as writes, to_regclass('migrations') is not null as "isThere"`;
 /** How long an answer of ping() serves. */
 const PING_SHARED_MS = 1000;
@@ -141,6 +162,8 @@ export function createDatabase(options: DatabaseOptions): Database {
     return pool.on('error', (err) => void (pool.ending || log.warn('database.connection_lost', { err })));
   };
   const pool = createPool({ max: poolSize });
+  pools.set(schema, pool);
+  measurePools();
   const pings = createPool({ max: 1, idleTimeoutMillis: 0 });
   let prepares = prepare;
 

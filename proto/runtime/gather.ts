@@ -1,9 +1,12 @@
 import { isRolledBack } from './database.ts';
+import { sizes } from './metrics.ts';
 
 // What concurrent callers write goes together: the first row leaves at once, those that come while a statement is in flight share the next
 // one. There is no timer, so that a calm system answers as fast as with a statement for each; the busier it is, the cheaper each row.
 
 export interface GatherOptions<Row, Result> {
+  /** Of the rows, for their metric. */
+  what: string;
   /** Rows with the same key change the same thing: they never share a statement, and go in the order in which they came. */
   keyOf(row: Row): string;
   /**
@@ -46,7 +49,8 @@ export interface Gatherer<Row, Result> {
 }
 
 export function gather<Row, Result>(options: GatherOptions<Row, Result>): Gatherer<Row, Result> {
-  const { keyOf, write, rowsMax = 64, lanes = 2, waitingMax = 2_000 } = options;
+  const { what, keyOf, write, rowsMax = 64, lanes = 2, waitingMax = 2_000 } = options;
+  const gathered = sizes('gathered_rows', 'Rows that were written with one statement.', ['what']);
   let rowsNow = Math.min(ROWS_AT_FIRST, rowsMax);
   let waiting: Waiting<Row, Result>[] = [];
   const keysInFlight = new Set<string>();
@@ -87,6 +91,7 @@ export function gather<Row, Result>(options: GatherOptions<Row, Result>): Gather
 
   async function writeBatch(batch: readonly Waiting<Row, Result>[]): Promise<void> {
     const startedAt = performance.now();
+    gathered.observe({ what }, batch.length);
     try {
       const results = await write(batch.map(({ row }) => row));
       learn(batch.length, performance.now() - startedAt);

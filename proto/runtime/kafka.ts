@@ -11,7 +11,7 @@ import {
 import type { Service } from './lifecycle.ts';
 import type { Log } from './log.ts';
 import { type Loop, sleep, startLoop } from './loop.ts';
-import { counter } from './metrics.ts';
+import { counter, gauge } from './metrics.ts';
 
 // The event bus over Kafka. PostgreSQL is the truth on both ends: what is not known to be published is published again, and an offset
 // is committed after the rows of what lies before it. So either client may be thrown away at any time, and is.
@@ -140,6 +140,7 @@ export function createKafkaReceiver(options: {
   const { KAFKA_TOPIC: topic, KAFKA_GROUP: groupId } = config;
   const watch = createWatch(log, 'consumer');
   const kafka = createClient(config, watch, SESSION_MS, RETRIES);
+  const lag = gauge('kafka_consumer_lag', 'Messages behind the newest one, as of the last batch.', ['partition']);
   const replaced = counter('kafka_consumers_replaced_total', 'Consumers that crashed or did not move.');
   let movedAt = Number.NEGATIVE_INFINITY;
   let loop: Loop | undefined;
@@ -207,6 +208,7 @@ export function createKafkaReceiver(options: {
 
   async function takeIn(consumer: Consumer, payload: EachBatchPayload): Promise<void> {
     const { partition, messages } = payload.batch;
+    lag.set({ partition: String(partition) }, Number(payload.batch.offsetLag()));
     for (let from = 0; from < messages.length; from += CHUNK) {
       if (!payload.isRunning() || payload.isStale()) return;
       const chunk = messages.slice(from, from + CHUNK);

@@ -7,7 +7,7 @@ import { promisify } from 'node:util';
 import { boundConnections, peerOf } from './bounds.ts';
 import { afterByteOrderMark, ConfigError, type Env } from './config.ts';
 import { createLog, type Log } from './log.ts';
-import { registry } from './metrics.ts';
+import { measureProcess, registry } from './metrics.ts';
 import { secureContextOf, type Tls } from './tls.ts';
 
 // How a service starts, says that it is well, and ends.
@@ -54,6 +54,7 @@ export function createAdminServer(options: {
   fallback?: ((request: IncomingMessage, response: ServerResponse) => void) | undefined;
 }): { start(): Promise<number>; stop(): Promise<void> } {
   const { host, port, health, log, tls, fallback } = options;
+  measureProcess();
 
   async function answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const send = (code: number, body: string, type = 'application/json') =>

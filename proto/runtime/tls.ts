@@ -1,6 +1,7 @@
 import { X509Certificate } from 'node:crypto';
 import type { SecureContextOptions } from 'node:tls';
 import { parsedBy, Secret, secretBy } from './config.ts';
+import { gauge } from './metrics.ts';
 import { readPem } from './pem.ts';
 
 // TLS between services, by configuration: what this side of a connection shows, and whom it believes (R33). Certificates are read once,
@@ -30,7 +31,19 @@ export function readTls<P extends string>(
   config: { [K in Certificates<P>]?: string | undefined } & { [K in `${P}_TLS_KEY`]?: Secret | undefined },
 ): Tls | undefined {
   const { [`${peer}_TLS_CA`]: ca, [`${peer}_TLS_CERT`]: cert, [`${peer}_TLS_KEY`]: key } = config as Values;
+  if (typeof cert === 'string') showDaysLeft(peer, cert);
   return ca || cert || key ? ({ ca, cert, key } as Tls) : undefined;
+}
+
+const shown = new Map<string, string>();
+
+/** Of the first certificate, which is this side's own. */
+function showDaysLeft(peer: string, cert: string): void {
+  shown.set(peer, cert);
+  gauge('certificate_days_left', 'Until the own certificate of <PEER>_TLS_CERT expires.', ['peer'], (all) => {
+    for (const [name, pem] of shown)
+      all.set({ peer: name }, (new X509Certificate(pem).validToDate.getTime() - Date.now()) / 86_400_000);
+  });
 }
 
 type Values = Readonly<Record<string, unknown>>;

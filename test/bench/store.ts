@@ -115,6 +115,7 @@ interface Range {
 async function round({ core, merchants, postmaster }: Range, way: Way, callers: number, seconds: number) {
   const counts = { begins: 0, settles: 0, payments: 0 };
   const beginnings = gather<Beginning, Begun>({
+    what: 'beginnings',
     keyOf: ({ transaction }) => transaction.id,
     write: (rows) => {
       counts.begins += 1;
@@ -123,6 +124,7 @@ async function round({ core, merchants, postmaster }: Range, way: Way, callers: 
     ...way.options,
   });
   const settlements = gather<ToSettle, Result>({
+    what: 'settlements',
     keyOf: ({ about }) => about.transactionId,
     write: (rows) => {
       counts.settles += 1;

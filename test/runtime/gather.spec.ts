@@ -13,6 +13,7 @@ function statements(options: { rowsMax?: number; lanes?: number; waitingMax?: nu
   const sent: { rows: readonly Row[]; end: (error?: Error) => Promise<void> }[] = [];
   const gatherer = gather<Row, number>({
     ...options,
+    what: 'rows',
     keyOf: ({ key }) => key,
     write: (rows) =>
       new Promise((resolve, reject) => {
@@ -57,6 +58,7 @@ describe('rows that are written together', () => {
   it('are written one by one when the server refuses their statement: only the one that it does not take fails', async () => {
     const written: string[] = [];
     const { write } = gather<Row, string>({
+      what: 'rows',
       keyOf: ({ key }) => key,
       lanes: 1,
       write: async (rows) => {
@@ -121,6 +123,7 @@ describe('rows that are written together', () => {
             to.set(key, (to.get(key) ?? 0) * 3 + value).get(key);
           const isRefused = ({ value }: Row) => value === 7;
           const { write } = gather<Row, number | undefined>({
+            what: 'rows',
             keyOf: ({ key }) => key,
             lanes,
             write: async (batch) => {
