@@ -117,13 +117,14 @@ Every secret may come from a file instead: NAME_FILE. Ends in order at SIGTERM.
 `;
 
 /** For real use: the engine is the PSP's, at PROCESSOR_URL. */
+export const connectorConfig = z
+  .object({ ...servicesConfig.shape, ...processorConfig.shape })
+  .refine(isOnePlace, NOT_ONE_PLACE)
+  .superRefine(ensureSafety);
+
 async function fromEnvironment(env: Env): Promise<Service> {
-  const whole = z
-    .object({ ...servicesConfig.shape, ...processorConfig.shape })
-    .refine(isOnePlace, NOT_ONE_PLACE)
-    .superRefine(ensureSafety);
-  const config = parseConfig(whole, env);
-  refuseDevelopmentSecrets(whole, env);
+  const config = parseConfig(connectorConfig, env);
+  refuseDevelopmentSecrets(connectorConfig, env);
   const log = (service: string) => createLog(service, config.LOG_LEVEL);
   warnOfPlaintext(config, log('connector'));
   const processor = createGrpcTransport({

@@ -2,7 +2,7 @@ import net, { isIP } from 'node:net';
 import tls from 'node:tls';
 import { promisify } from 'node:util';
 import { zstdCompress, zstdDecompress } from 'node:zlib';
-import kafkajs, { type ISocketFactory, type Kafka, type SASLOptions } from 'kafkajs';
+import kafkajs, { type Admin, type ISocketFactory, type Kafka, type SASLOptions } from 'kafkajs';
 import { z } from 'zod';
 import { flag, integer, parsedBy, type Secret, secret, text } from './config.ts';
 import type { Log } from './log.ts';
@@ -163,30 +163,36 @@ export async function ensureTopic(kafka: Kafka, config: KafkaConfig): Promise<vo
       const configEntries = Object.entries(settings).map(([name, value]) => ({ name, value }));
       await admin.createTopics({ topics: [{ topic, numPartitions, replicationFactor, configEntries }] });
     }
-    const { topics } = await admin.fetchTopicMetadata({ topics: [topic] });
-    const { resources } = await admin.describeConfigs({
-      resources: [
-        {
-          type: kafkajs.ConfigResourceTypes.TOPIC,
-          name: topic,
-          configNames: ['cleanup.policy', 'compression.type', 'retention.ms'],
-        },
-      ],
-      includeSynonyms: false,
-    });
-    const settings = new Map(resources[0]?.configEntries.map((entry) => [entry.configName, entry.configValue]));
-    const partitions = topics[0]?.partitions.length;
-    const retentionMs = Number(settings.get('retention.ms'));
-    const compression = settings.get('compression.type') ?? '';
-    const problems = [
-      partitions !== numPartitions && `has ${partitions} partitions instead of KAFKA_PARTITIONS=${numPartitions}`,
-      settings.get('cleanup.policy') !== 'delete' && `has cleanup.policy=${settings.get('cleanup.policy')}, not delete`,
-      !(retentionMs === -1 || retentionMs >= 7 * DAY_MS) && `has retention.ms=${retentionMs}, less than 7 days`,
-      !['producer', ...COMPRESSIONS_READ].includes(compression) &&
-        `has compression.type=${compression}, not producer, ${COMPRESSIONS_READ.join(' or ')}`,
-    ].filter(Boolean);
+    const problems = await topicProblems(admin, config);
     if (problems.length > 0) throw new TopicRefused(`the topic ${topic} ${problems.join(', and ')}`);
   } finally {
     await admin.disconnect();
   }
+}
+
+/** What keeps a topic that is there from carrying the events (R40). */
+export async function topicProblems(admin: Admin, config: KafkaConfig): Promise<string[]> {
+  const { KAFKA_TOPIC: topic, KAFKA_PARTITIONS: numPartitions } = config;
+  const { topics } = await admin.fetchTopicMetadata({ topics: [topic] });
+  const { resources } = await admin.describeConfigs({
+    resources: [
+      {
+        type: kafkajs.ConfigResourceTypes.TOPIC,
+        name: topic,
+        configNames: ['cleanup.policy', 'compression.type', 'retention.ms'],
+      },
+    ],
+    includeSynonyms: false,
+  });
+  const settings = new Map(resources[0]?.configEntries.map((entry) => [entry.configName, entry.configValue]));
+  const partitions = topics[0]?.partitions.length;
+  const retentionMs = Number(settings.get('retention.ms'));
+  const compression = settings.get('compression.type') ?? '';
+  return [
+    partitions !== numPartitions && `has ${partitions} partitions instead of KAFKA_PARTITIONS=${numPartitions}`,
+    settings.get('cleanup.policy') !== 'delete' && `has cleanup.policy=${settings.get('cleanup.policy')}, not delete`,
+    !(retentionMs === -1 || retentionMs >= 7 * DAY_MS) && `has retention.ms=${retentionMs}, less than 7 days`,
+    !['producer', ...COMPRESSIONS_READ].includes(compression) &&
+      `has compression.type=${compression}, not producer, ${COMPRESSIONS_READ.join(' or ')}`,
+  ].filter((problem) => problem !== false);
 }

@@ -96,6 +96,8 @@ export interface Stage {
   /** The engine's port, for what happens at the engine alone. */
   readonly processor: Client<typeof ProcessorService>;
   readonly gatewayUrl: string;
+  /** WIX_API_URL. */
+  readonly wixUrl: string;
   /** Of the core's HTTP port. */
   readonly coreUrl: string;
   /** The core's schema. */
@@ -178,6 +180,7 @@ async function setStage(
   const log = quietLog();
   const url = await freshDatabase();
   const wix = createWix({ log });
+  const wixUrl = await wix.start();
   const engine = createEngine({ data: ':memory:', log, pendingMs: 200 });
   const script = new Map<Method, () => Fault | undefined | Promise<Fault | undefined>>();
   const returnUrls = new Map<string, string>();
@@ -196,7 +199,7 @@ async function setStage(
     {
       ...ENV,
       DATABASE_URL: await road(url),
-      WIX_API_URL: await wix.start(),
+      WIX_API_URL: wixUrl,
       WIX_PUBLIC_KEY: wix.publicKeyPem,
       WIX_APP_ID: wix.appId,
       WIX_APP_SECRET: wix.appSecret,
@@ -225,7 +228,7 @@ async function setStage(
     );
 
   Object.assign(stage, {
-    ...{ wix, engine, gatewayUrl, db, url, log, as },
+    ...{ wix, wixUrl, engine, gatewayUrl, db, url, log, as },
     coreUrl: `http://127.0.0.1:${core.httpPort()}`,
     processor: createClient(ProcessorService, processor),
     verdict: undefined,
