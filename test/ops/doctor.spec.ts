@@ -261,7 +261,7 @@ describe('the doctor', function () {
     const gateway = { WIX_PUBLIC_KEY, PUBLIC_URL, CORE_TOKEN: 'a-token-of-the-gateway-0123456789-0123456789' };
     assert.deepEqual(
       (await examine(gateway)).of('ok').map((line) => line.slice(6, 28).trim()),
-      ['gateway: configuration'],
+      ['gateway: configuration', 'gateway: public URL'],
     );
     const { of, code } = await examine(env, '--for', 'webhook-relay');
     assert.equal(code, 1);
