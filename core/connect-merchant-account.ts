@@ -74,9 +74,10 @@ export async function connectMerchantAccount(
       currencies: verified.currencies,
       allowPartial: verified.allowPartial,
     });
-    await keepCredentials(core, tx, upserted, kept, mode);
+    if (upserted.suspendedAt === null) await keepCredentials(core, tx, upserted, kept, mode);
     return upserted;
   });
+  if (account.suspendedAt !== null) return refuse(SUSPENDED);
   core.log.info('merchant_account.connected', {
     accountId: account.id,
     externalMerchantId: account.externalMerchantId,
@@ -100,6 +101,12 @@ const UNANSWERED: Refusal = {
   reason: Reason.PROVIDER_ACCESS_ERROR,
   errorCode: 'NO_ANSWER',
   message: 'The account could not be verified now',
+};
+
+const SUSPENDED: Refusal = {
+  reason: Reason.MERCHANT_ACCOUNT_BLOCKED_OR_RESTRICTED,
+  errorCode: 'SUSPENDED',
+  message: 'The account is suspended',
 };
 
 /** No card has a part in connecting. */

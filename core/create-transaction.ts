@@ -203,6 +203,7 @@ function refusalOf(
   if (refusal) return refuse(refusal.reason, refusal.errorCode, refusal.message);
   if (merchant === 'unknown') return refuse(Reason.INVALID_ACCOUNT, 'AUTH_FAILED', 'Merchant account not recognised');
   if (merchant === 'other_mode') return refuse(Reason.TEST_MODE, 'MODE', 'The account is not connected in this mode');
+  if (merchant.isSuspended) return refuse(Reason.INVALID_ACCOUNT, 'SUSPENDED', 'The merchant account is suspended');
   if (!isCurrency(currency)) return refuse(Reason.CURRENCY_IS_NOT_SUPPORTED, 'CURRENCY', 'Currency is not supported');
   if (merchant.currencies.length > 0 && !merchant.currencies.includes(currency))
     return refuse(Reason.CURRENCY_IS_NOT_SUPPORTED, 'CURRENCY', `${currency} is not enabled for this account`);

@@ -1,6 +1,7 @@
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import { type Credentials, CredentialsSchema } from '../proto/gen/payments/v1/merchant_account_pb.js';
 import type { Queryable } from '../proto/runtime/database.ts';
+import type { KeyRing } from '../proto/runtime/seal.ts';
 import type { Core } from './context.ts';
 import {
   type CredentialsVersion,
@@ -31,11 +32,15 @@ export async function keepCredentials(
     accountId: account.id,
     externalMerchantId: account.externalMerchantId,
     mode,
-    lookup: keys.mac(PURPOSE, canonical(credentials)),
+    lookup: credentialsLookup(keys, credentials),
     keyId: keys.keyIdOf(sealed),
     sealed,
   });
 }
+
+/** By which they are found, under the first key. */
+export const credentialsLookup = (keys: KeyRing, credentials: Credentials): Buffer =>
+  keys.mac(PURPOSE, canonical(credentials));
 
 /** By which stored credentials that equal these are found; none for none. */
 export function credentialsHashes(core: Pick<Core, 'config'>, credentials: Credentials | undefined): Buffer[] {

@@ -15,6 +15,8 @@ export interface Merchant {
   readonly currencies: readonly string[];
   /** Whether it takes an approval of less than was asked. */
   readonly allowPartial: boolean;
+  /** By an operator: it takes no new payments. */
+  readonly isSuspended: boolean;
   readonly account: ProcessorAccount;
   /** See merchantVersion. */
   readonly version: string;
@@ -57,8 +59,16 @@ export function createMerchants(core: Pick<Core, 'config' | 'db'>): Merchants {
       const matches = hashes.length > 0 ? await matchingAccounts(core.db, key.externalMerchantId, hashes) : [];
       const match = key.mode ? matches.find(({ mode }) => mode === key.mode) : matches[0];
       if (!match) return matches.length > 0 ? 'other_mode' : 'unknown';
-      const { accountId, mode, currencies, allowPartial, version } = match;
-      const merchant = { accountId, mode, currencies, allowPartial, version, account: openAccount(core, match) };
+      const { accountId, mode, currencies, allowPartial, isSuspended, version } = match;
+      const merchant = {
+        accountId,
+        mode,
+        currencies,
+        allowPartial,
+        isSuspended,
+        version,
+        account: openAccount(core, match),
+      };
       for (const oldest of kept.keys()) {
         if (kept.size < REMEMBERED_MAX) break;
         kept.delete(oldest);

@@ -12,6 +12,7 @@ export interface MerchantAccount {
   readonly currencies: readonly string[];
   /** Whether it takes an approval of less than was asked. */
   readonly allowPartial: boolean;
+  readonly suspendedAt: Date | null;
 }
 
 /** One version of a merchant's credentials. */
@@ -22,10 +23,13 @@ export interface CredentialsVersion {
 }
 
 const COLUMNS = `id, external_merchant_id as "externalMerchantId", account_reference as "accountReference", name, currencies,
-  allow_partial as "allowPartial"`;
+  allow_partial as "allowPartial", suspended_at as "suspendedAt"`;
 
 /** Inserts the account or brings what it says up to date; its id never changes (R11). */
-export async function upsertMerchantAccount(tx: Queryable, account: MerchantAccount): Promise<MerchantAccount> {
+export async function upsertMerchantAccount(
+  tx: Queryable,
+  account: Omit<MerchantAccount, 'suspendedAt'>,
+): Promise<MerchantAccount> {
   return onlyRow(
     await tx.query<MerchantAccount>(
       `insert into merchant_accounts (id, external_merchant_id, account_reference, name, currencies, allow_partial)
@@ -110,6 +114,7 @@ export interface MatchingAccount extends CredentialsVersion {
   readonly accountReference: string;
   readonly currencies: readonly string[];
   readonly allowPartial: boolean;
+  readonly isSuspended: boolean;
   readonly version: string;
 }
 
@@ -121,7 +126,7 @@ export async function matchingAccounts(
 ): Promise<MatchingAccount[]> {
   return db.query<MatchingAccount>(
     `select account_id as "accountId", mode, account_reference as "accountReference", currencies, allow_partial as "allowPartial",
-       (select sealed from merchant_credentials newest
+       suspended_at is not null as "isSuspended", (select sealed from merchant_credentials newest
         where newest.account_id = matching.account_id and newest.mode = matching.mode
         order by newest.id desc limit 1) as sealed,
        ${merchantVersion('$1', 'matching.account_id')} as version

@@ -98,6 +98,8 @@ export interface Stage {
   readonly gatewayUrl: string;
   /** WIX_API_URL. */
   readonly wixUrl: string;
+  /** CORE_URL; only with CORE_TOKENS. */
+  readonly coreGrpc: string;
   /** Of the core's HTTP port. */
   readonly coreUrl: string;
   /** The core's schema. */
@@ -229,6 +231,7 @@ async function setStage(
 
   Object.assign(stage, {
     ...{ wix, wixUrl, engine, gatewayUrl, db, url, log, as },
+    coreGrpc: `127.0.0.1:${core.grpcPort()}`,
     coreUrl: `http://127.0.0.1:${core.httpPort()}`,
     processor: createClient(ProcessorService, processor),
     verdict: undefined,
