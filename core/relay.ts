@@ -4,6 +4,7 @@ import { type CallOptions, type Client, ConnectError, type ServiceImpl, type Tra
 import { createConnectTransport } from '@connectrpc/connect-node';
 import { DeliveriesService } from '../proto/gen/relay/v1/deliveries_pb.js';
 import type { Role } from '../proto/runtime/callers.ts';
+import { onRenewed } from '../proto/runtime/renew.ts';
 import { MESSAGE_LIMITS } from '../proto/runtime/rpc.ts';
 import { secureContextOf, type Tls } from '../proto/runtime/tls.ts';
 
@@ -17,9 +18,11 @@ const CONNECTIONS_MAX = 8;
 /** To the relay at RELAY_URL, http(s)://host:port of RELAY_PORT. */
 export function createRelayTransport({ url, tls }: { url: string; tls?: Tls | undefined }): Transport {
   const agentOptions = { keepAlive: true, maxSockets: CONNECTIONS_MAX };
-  const agent = url.startsWith('https:')
+  const isSecure = url.startsWith('https:');
+  const agent = isSecure
     ? new HttpsAgent({ ...agentOptions, ...(tls && secureContextOf(tls)) })
     : new HttpAgent(agentOptions);
+  if (tls && agent instanceof HttpsAgent) onRenewed(() => void Object.assign(agent.options, secureContextOf(tls)));
   return createConnectTransport({
     ...{ baseUrl: url, httpVersion: '1.1', nodeOptions: { agent }, defaultTimeoutMs: CALL_MS },
     ...MESSAGE_LIMITS,

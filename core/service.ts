@@ -58,9 +58,8 @@ export function createCore(
   deps: { log: Log; processor: Transport; events: EventPublisher; relay?: Transport },
 ): CoreService {
   const { log } = deps;
-  const url = config.DATABASE_URL.reveal();
   const db = createDatabase({
-    url,
+    url: config.DATABASE_URL,
     schema: SCHEMA,
     poolSize: config.DATABASE_POOL_SIZE - 1,
     prepare: config.DATABASE_PREPARE,
@@ -155,7 +154,12 @@ export function createCore(
     httpPort: () => httpPort,
     grpcPort: () => grpcPort,
     async start() {
-      await migrate({ url, schema: SCHEMA, dir: fileURLToPath(new URL('migrations', import.meta.url)), log });
+      await migrate({
+        url: config.DATABASE_URL.reveal(),
+        schema: SCHEMA,
+        dir: fileURLToPath(new URL('migrations', import.meta.url)),
+        log,
+      });
       await ensureKeys(core);
       httpPort = await admin.start();
       loops.publisher = startLoop('publish_outbox', () => publishOutbox(core, deps.events), { idleMs: 250, log });

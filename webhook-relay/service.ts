@@ -48,8 +48,7 @@ export function createRelay(config: RelayConfig, deps: { log: Log; isReceiving?:
     RELAY_CONCURRENCY: concurrency,
     STUCK_AFTER_MS: stuckAfterMs,
   } = config;
-  const url = config.DATABASE_URL.reveal();
-  const db = createDatabase({ url, schema: SCHEMA, prepare: config.DATABASE_PREPARE, log });
+  const db = createDatabase({ url: config.DATABASE_URL, schema: SCHEMA, prepare: config.DATABASE_PREPARE, log });
   const receiver = createReceiver({ db, keys, log, delayMs });
   const deliverer = createDeliverer({ db, keys, wix: createWixClient(config), log, concurrency, stuckAfterMs });
   const health = async () => {
@@ -72,7 +71,7 @@ export function createRelay(config: RelayConfig, deps: { log: Log; isReceiving?:
   let adminPort = 0;
 
   async function start(): Promise<void> {
-    await migrate({ url, schema: SCHEMA, dir: MIGRATIONS, log });
+    await migrate({ url: config.DATABASE_URL.reveal(), schema: SCHEMA, dir: MIGRATIONS, log });
     const missing = (await keysInUse(db)).filter((id) => !keys.ids.includes(id));
     if (missing.length > 0) throw new Error(`EVENTS_KEY lacks keys of stored bodies: ${missing.join(', ')}`);
     await receiver.readUnread();

@@ -2,6 +2,7 @@ import { isUtf8 } from 'node:buffer';
 import { readFileSync } from 'node:fs';
 import { isIP, isIPv6 } from 'node:net';
 import { z } from 'zod';
+import { keepRenewed } from './renew.ts';
 import { createKeyRing, type KeyRing } from './seal.ts';
 
 // The environment, read once and by zod: a config object has the names of the environment as its keys.
@@ -10,12 +11,22 @@ export type Env = Record<string, string | undefined>;
 
 /** A text that nothing can print: only reveal() gives it away (R34). */
 export class Secret {
-  readonly #value: string;
+  #value: string;
+  #previous: string | undefined;
   constructor(value: string) {
     this.#value = value;
   }
   reveal(): string {
     return this.#value;
+  }
+  /** What it was before it was renewed. */
+  revealPrevious(): string | undefined {
+    return this.#previous;
+  }
+  /** Becomes another's; whoever holds it reveals that from now on. */
+  become(other: Secret): void {
+    this.#previous = this.#value;
+    this.#value = other.#value;
   }
 }
 
@@ -45,13 +56,41 @@ export function parseConfig<S extends z.ZodObject>(schema: S, env: Env): z.infer
     }
   }
   const parsed = schema.safeParse(values);
-  if (parsed.success && problems.size === 0) return parsed.data;
+  if (parsed.success && problems.size === 0) {
+    keepFilesRenewed(parsed.data, values, env);
+    return parsed.data;
+  }
   for (const { path, code, message } of parsed.error?.issues ?? []) {
     const name = String(path[0]);
     const isMissing = code === 'invalid_type' && values[name] === undefined;
     if (!problems.has(name)) problems.set(name, `${name} ${isMissing ? 'is missing' : message}`);
   }
   throw new ConfigError([...problems.values()]);
+}
+
+/** Of what a value was made, to make it anew. */
+const readers = new WeakMap<object, (text: string) => unknown>();
+
+/** Whatever came from a file and can become another is kept in line with that file. */
+function keepFilesRenewed(config: object, values: Env, env: Env): void {
+  for (const [name, value] of Object.entries(config)) {
+    const file = (env[`${name}_FILE`] || env[afterByteOrderMark(`${name}_FILE`)])?.trim();
+    const read = typeof value === 'object' && value !== null ? readers.get(value) : undefined;
+    if (file && read) keepRenewed({ name, file, text: values[name] ?? '', take: (text) => become(value, read(text)) });
+  }
+}
+
+/** The object stays the one that everybody holds, and says what the other says. */
+function become(value: object, other: unknown): void {
+  if (value instanceof Secret) value.become(other as Secret);
+  else if (Array.isArray(value)) value.splice(0, value.length, ...(other as unknown[]));
+  else {
+    const { ids } = value as Partial<KeyRing>;
+    const lacks = ids?.filter((id) => !(other as KeyRing).ids.includes(id)) ?? [];
+    // What is stored may need them: the start looks, and this does not.
+    if (lacks.length > 0) throw new Error(`lacks the key ${lacks.join(', ')}, which takes a restart`);
+    Object.assign(value, other);
+  }
 }
 
 /** As the first name of an .env file is spelled if an editor wrote a byte order mark before it. */
@@ -204,7 +243,9 @@ export const secretBy = <T>(read: (value: string) => T): z.ZodType<T> =>
 export const parsedBy = <T>(read: (value: string) => T) =>
   z.string().transform((value, context) => {
     try {
-      return read(value);
+      const made = read(value);
+      if (typeof made === 'object' && made !== null) readers.set(made, read);
+      return made;
     } catch (error) {
       context.addIssue((error as Error).message);
       return z.NEVER;

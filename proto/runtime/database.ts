@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { Socket } from 'node:net';
 import pg from 'pg';
+import type { Secret } from './config.ts';
 import type { Log } from './log.ts';
 import { gauge } from './metrics.ts';
 
@@ -40,7 +41,8 @@ export interface Database extends Queryable {
 }
 
 export interface DatabaseOptions {
-  url: string;
+  /** A Secret may be renewed: connections made from then on are made with what it is then. */
+  url: string | Secret;
   /** What names without a schema mean. */
   schema: string;
   log: Log;
@@ -145,9 +147,27 @@ export function createDatabase(options: DatabaseOptions): Database {
   types.setTypeParser(pg.types.builtins.INT8, BigInt);
   const begin = (idleMs = statementTimeoutMs, lockMs = lockTimeoutMs) =>
     `${beginWith(schema, statementTimeoutMs, lockMs, idleMs)}; ${BY_INDEX}`;
+  const isRenewable = typeof url !== 'string';
+  /** While a password changes, one that was renewed is not the database's yet, or the one before is not any more. */
+  let takesPrevious = false;
+  const urlNow = () => (isRenewable ? ((takesPrevious ? url.revealPrevious() : undefined) ?? url.reveal()) : url);
+  const ClientOfNow = class extends Client {
+    constructor(config: pg.ClientConfig) {
+      super({ ...config, connectionString: urlNow() });
+    }
+  };
+  const connect = async (from: pg.Pool): Promise<pg.PoolClient> => {
+    const tookPrevious = takesPrevious;
+    try {
+      return await from.connect();
+    } catch (error) {
+      if (!isRenewable || url.revealPrevious() === undefined || !hasState(error, '28P01')) throw error;
+      if (takesPrevious === tookPrevious) takesPrevious = !tookPrevious;
+      return from.connect();
+    }
+  };
   const createPool = (more: pg.PoolConfig): pg.Pool => {
     const pool = new pg.Pool({
-      connectionString: url,
       application_name: schema,
       keepAlive: true,
       connectionTimeoutMillis: acquireTimeoutMs,
@@ -156,7 +176,7 @@ export function createDatabase(options: DatabaseOptions): Database {
       types,
       // Statements are sent without waiting for the answer to the one before: `begin` costs no round trip.
       pipeline: true,
-      Client,
+      Client: ClientOfNow,
       ...more,
     } as pg.PoolConfig);
     return pool.on('error', (err) => void (pool.ending || log.warn('database.connection_lost', { err })));
@@ -196,7 +216,7 @@ export function createDatabase(options: DatabaseOptions): Database {
     values: readonly unknown[],
     isWorthKeeping = (_rows: Row[]) => true,
   ): Promise<Row[]> {
-    const client = await from.connect();
+    const client = await connect(from);
     try {
       const sent = [send(client, begin()), execute(client, sql, values), send(client, 'commit')];
       const rows = ((await Promise.all(sent))[1]?.rows ?? []) as Row[];
@@ -212,7 +232,7 @@ export function createDatabase(options: DatabaseOptions): Database {
     run: (tx: Tx) => Promise<T>,
     options?: { idleTimeoutMs?: number; lockTimeoutMs?: number | undefined },
   ): Promise<T> {
-    const client = await pool.connect().catch(noteOutage);
+    const client = await connect(pool).catch(noteOutage);
     let failure: unknown;
     const note = async (asked: Promise<pg.QueryResult>) => {
       try {

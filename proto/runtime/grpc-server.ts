@@ -19,6 +19,7 @@ import { authorizeCalls, statusOf } from './grpc-authorizer.ts';
 import { definitionOf, type Message, pathOf, toHeaders, toMetadata } from './grpc-metadata.ts';
 import { listen } from './lifecycle.ts';
 import type { Log } from './log.ts';
+import { onRenewed } from './renew.ts';
 import { GRPC_MESSAGE_LIMITS, rpcError } from './rpc.ts';
 import type { Tls } from './tls.ts';
 
@@ -80,7 +81,7 @@ export function createGrpcServer(options: {
   options.routes(router);
 
   // Of a definition, reflection reads the files alone.
-  const fileDescriptorProtos = services.flatMap(({ file }) => descriptorsOf(file));
+  const fileDescriptorProtos = services.flatMap(({ file }) => descriptorsOf(file, services));
   const format = 'Protocol Buffer 3 EnumDescriptorProto';
   new ReflectionService({ services: { format, type: {}, fileDescriptorProtos } }).addToServer(server);
   const health = new HealthImplementation();
@@ -89,16 +90,23 @@ export function createGrpcServer(options: {
     for (const name of ['', ...services.map(({ typeName }) => typeName)]) health.setStatus(name, state);
   };
 
+  let stopRenewing = () => {};
   return {
     async start() {
-      const { injectConnection } = server.createConnectionInjector(credentialsOf(tls));
-      listening.on('connection', injectConnection);
+      let { injectConnection } = server.createConnectionInjector(credentialsOf(tls));
+      listening.on('connection', (socket) => injectConnection(socket));
+      // Connections that stand go on with what they were made with.
+      if (tls)
+        stopRenewing = onRenewed(() => {
+          injectConnection = server.createConnectionInjector(credentialsOf(tls)).injectConnection;
+        });
       const bound = await listen(listening, port, host);
       setHealth('SERVING');
       log.info('grpc.listening', { host, port: bound });
       return bound;
     },
     async stop(drainMs) {
+      stopRenewing();
       setHealth('NOT_SERVING');
       const closed = listening.listening && once(listening.close(), 'close');
       const timer = setTimeout(() => {
@@ -118,10 +126,11 @@ function credentialsOf(tls: Tls | undefined): grpc.ServerCredentials {
   return grpc.ServerCredentials.createSsl(tls.ca ? Buffer.from(tls.ca) : null, [pair], tls.ca !== undefined);
 }
 
-/** A file and all that it imports, as reflection reads them. */
-function descriptorsOf(file: DescFile): Buffer[] {
-  const own = Buffer.from(toBinary(FileDescriptorProtoSchema, file.proto));
-  return [...file.dependencies.flatMap(descriptorsOf), own];
+/** A file and all that it imports, as reflection reads them: without services that are not served here. */
+function descriptorsOf(file: DescFile, served: readonly DescService[]): Buffer[] {
+  const service = file.services.flatMap((one) => (served.includes(one) ? [one.proto] : []));
+  const own = Buffer.from(toBinary(FileDescriptorProtoSchema, { ...file.proto, service }));
+  return [...file.dependencies.flatMap((other) => descriptorsOf(other, served)), own];
 }
 
 type Asked = Message | ConnectError;

@@ -22,10 +22,14 @@ import { findTrailerError } from '@connectrpc/connect/protocol-grpc';
 import * as grpc from '@grpc/grpc-js';
 import './grpc-connect.ts';
 import { definitionOf, type Message, toHeaders, toMetadata } from './grpc-metadata.ts';
+import { onRenewed } from './renew.ts';
 import { GRPC_MESSAGE_LIMITS } from './rpc.ts';
 import { secureContextOf, type Tls } from './tls.ts';
 
 type Call = Parameters<Interceptor>[0];
+
+/** Longer than any call may take. */
+const OLD_CHANNEL_MS = 3_700_000;
 
 const NEVER = new AbortController().signal;
 
@@ -44,11 +48,12 @@ export function createGrpcTransport(options: {
 }): Transport & { close(): void } {
   const { url, tls, interceptors = [], defaultTimeoutMs } = options;
   const [, scheme, target = url] = /^(https?:\/\/)?([^/]+)/.exec(url) ?? [];
-  const credentials =
-    scheme === 'https://'
+  const isSecure = scheme === 'https://';
+  const credentials = () =>
+    isSecure
       ? grpc.credentials.createFromSecureContext(createSecureContext(tls && secureContextOf(tls)))
       : grpc.credentials.createInsecure();
-  const client = new grpc.Client(target, credentials, {
+  const channel = {
     ...GRPC_MESSAGE_LIMITS,
     // A proxy of the environment is for the way to Wix: here it would read tokens and cards.
     'grpc.enable_http_proxy': 0,
@@ -65,7 +70,16 @@ export function createGrpcTransport(options: {
     'grpc.keepalive_timeout_ms': 5_000,
     // A connection that rests may be dropped on the way without a word: it is closed before, since a new one costs little (R49).
     'grpc.client_idle_timeout_ms': 10_000,
-  });
+  };
+  let client = new grpc.Client(target, credentials(), channel);
+  const stopRenewing = isSecure
+    ? onRenewed(() => {
+        const before = client;
+        client = new grpc.Client(target, credentials(), channel);
+        // What is under way on the old one ends there.
+        setTimeout(() => before.close(), OLD_CHANNEL_MS).unref();
+      })
+    : () => {};
 
   const asked = (
     method: DescMethod,
@@ -106,7 +120,10 @@ export function createGrpcTransport(options: {
         next: (request) => callStream(client, request, options),
       });
     },
-    close: () => client.close(),
+    close: () => {
+      stopRenewing();
+      client.close();
+    },
   };
 }
 

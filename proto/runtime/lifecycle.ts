@@ -2,12 +2,13 @@ import { once } from 'node:events';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
 import { type AddressInfo, createServer as createNetServer, type Server as NetServer, type Socket } from 'node:net';
-import type { TLSSocket } from 'node:tls';
+import type { TLSSocket, Server as TlsServer } from 'node:tls';
 import { promisify } from 'node:util';
 import { boundConnections, peerOf } from './bounds.ts';
 import { afterByteOrderMark, ConfigError, type Env } from './config.ts';
 import { createLog, type Log } from './log.ts';
 import { measureProcess, registry } from './metrics.ts';
+import { onRenewed, startRenewing } from './renew.ts';
 import { secureContextOf, type Tls } from './tls.ts';
 
 // How a service starts, says that it is well, and ends.
@@ -82,13 +83,22 @@ export function createAdminServer(options: {
   const server = tls
     ? createTlsServer({ ...LIMITS, ...secureContextOf(tls), ...asking }, handle)
     : createServer(LIMITS, handle);
+  const stopRenewing = tls
+    ? onRenewed(() => (server as unknown as TlsServer).setSecureContext(secureContextOf(tls)))
+    : () => {};
   const connections = boundConnections(server, CONNECTIONS_MAX);
   server.on('request', ({ socket }, response) => {
     const peer = peerOf(socket);
     connections.keep(peer);
     response.once('close', () => connections.release(peer));
   });
-  return { start: () => listen(server, port, host), stop: () => closeHttp(server, 1000) };
+  return {
+    start: () => listen(server, port, host),
+    stop: () => {
+      stopRenewing();
+      return closeHttp(server, 1000);
+    },
+  };
 }
 
 /** Resolves with the port that was bound; rejects if it is taken. */
@@ -156,6 +166,7 @@ export function runMain(name: string, start: (env: Env) => Promise<Service>, sec
     let service: Service | undefined;
     try {
       service = await start(env);
+      startRenewing(log);
       await service.start();
     } catch (err) {
       fail(err);

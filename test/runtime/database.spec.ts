@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import net from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { Secret } from '../../proto/runtime/config.ts';
 import {
   createDatabase,
   type Database,
@@ -42,6 +43,29 @@ describe('the database', () => {
     for (const other of opened.splice(1)) await other.close();
   });
   after(() => opened.pop()?.close());
+
+  it('R31 makes connections by the password before while a renewed one is not the database’s yet, and by that once it is', async () => {
+    const role = `renewed_${process.pid}`;
+    const urlBy = (password: string) => url.replace(/\/\/[^@]*@/, `//${role}:${password}@`);
+    await db.query(`create role ${role} superuser login password 'first'`);
+    const secret = new Secret(urlBy('first'));
+    const other = createDatabase({ url: secret, schema: 'core', log, poolSize: 2 });
+    opened.push(other);
+    const hangUp = () => db.query('select pg_terminate_backend(pid) from pg_stat_activity where usename = $1', [role]);
+    const isThere = () => Promise.all([pidOf(other), pidOf(other), other.inTx(pidOf)]);
+    await isThere();
+    secret.become(new Secret(urlBy('second')));
+    for (const change of [undefined, `alter role ${role} password 'second'`]) {
+      if (change) await db.query(change);
+      await hangUp();
+      // What hung up is noticed by a query at the latest.
+      await eventually(isThere);
+      await isThere();
+    }
+    await other.close();
+    opened.pop();
+    await db.query(`drop role ${role}`);
+  });
 
   const notes = async () => (await db.query<{ id: bigint }>('select id from note order by id')).map(({ id }) => id);
 

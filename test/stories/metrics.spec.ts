@@ -93,6 +93,8 @@ describe('the catalogue of metrics', () => {
     it('metrics have the labels that the catalogue says', () => {
       for (const { name, labels, line } of samples) {
         const known = catalogue.get(name) ?? catalogue.get(name.replace(/_(bucket|sum|count)$/, ''));
+        // Specs of the registry itself make some of their own.
+        if (!known && name.startsWith('lifecycle_spec')) continue;
         assert.ok(known, line);
         assert.deepEqual(
           Object.keys(labels)
