@@ -28,6 +28,7 @@ import type { Transaction } from './transaction.ts';
 const ROWS_MAX = 200;
 /** Each is a call of the relay. */
 const DELIVERIES_MAX = 50;
+const DELIVERIES_AT_ONCE = 5;
 
 /** Where the rows are; the relay is asked with `call`, which carries the caller's own token: the relay decides what it may see. */
 export interface Sources {
@@ -108,11 +109,13 @@ async function askRelay(
     const { deliveries, paused } = await relay.listDeliveries({ selection: { transactionId }, pageSize: 200 }, call);
     const received = new Set(deliveries.map(({ eventId }) => eventId));
     const shown = events.filter(({ id }) => received.has(id)).slice(-DELIVERIES_MAX);
-    await Promise.all(
-      shown.map(async (event) => {
-        event.delivery = await relay.getDelivery({ eventId: event.id }, call);
-      }),
-    );
+    // A few at a time: its other work needs connections too.
+    for (let from = 0; from < shown.length; from += DELIVERIES_AT_ONCE)
+      await Promise.all(
+        shown.slice(from, from + DELIVERIES_AT_ONCE).map(async (event) => {
+          event.delivery = await relay.getDelivery({ eventId: event.id }, call);
+        }),
+      );
     return { problem: '', paused };
   } catch (error) {
     const { code, rawMessage } = ConnectError.from(error);

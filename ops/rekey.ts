@@ -32,6 +32,15 @@ interface Counts {
   deliveries: number;
 }
 
+/** Throws an Error that names the row. */
+function open(ring: KeyRing, sealed: Uint8Array, owner: string): Uint8Array {
+  try {
+    return ring.unseal(sealed, owner);
+  } catch (error) {
+    throw new Error(`what is stored of ${owner} cannot be opened: ${(error as Error).message}`);
+  }
+}
+
 /** Merchants' credentials, and by what they are found. */
 async function rekeyCredentials(db: Database, ring: KeyRing, seen: () => void): Promise<number> {
   const [first = ''] = ring.ids;
@@ -39,7 +48,7 @@ async function rekeyCredentials(db: Database, ring: KeyRing, seen: () => void): 
   for (let after = 0n; ; ) {
     const batch = await store.staleCredentials(db, first, after, BATCH);
     for (const row of batch) {
-      const plain = ring.unseal(row.sealed, row.accountId);
+      const plain = open(ring, row.sealed, row.accountId);
       const lookup = credentialsLookup(ring, fromBinary(CredentialsSchema, plain));
       if (await store.writeCredentials(db, row, { sealed: ring.seal(plain, row.accountId), lookup, keyId: first }))
         done += 1;
@@ -63,7 +72,7 @@ async function rekeyRows(
   for (const key of stale)
     for (let batch = await read(key); batch.length > 0; batch = await read(key))
       for (const row of batch) {
-        if (await write(row, ring.seal(ring.unseal(row.sealed, row.id), row.id), first)) done += 1;
+        if (await write(row, ring.seal(open(ring, row.sealed, row.id), row.id), first)) done += 1;
         seen();
       }
   return done;

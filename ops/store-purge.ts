@@ -36,7 +36,7 @@ export async function purgeLinks(
   return { next: row && row.size === limit ? (row.last ?? undefined) : undefined, found: row?.found ?? 0 };
 }
 
-/** Events that were published so long ago, oldest first; it ends at the first batch that has none. */
+/** Events that were published so long ago, oldest first; it ends at the first batch that has none that is so old. */
 export async function purgeOutbox(
   db: Queryable,
   after: string,
@@ -46,17 +46,17 @@ export async function purgeOutbox(
 ): Promise<Step> {
   const gone = isDry ? 'select id from old' : 'delete from outbox where id in (select id from old) returning id';
   const row = maybeRow(
-    await db.query<{ last: string | null; found: number; size: number }>(
-      `with batch as (select id, published_at from outbox where id > $1::bigint order by id limit $3),
+    await db.query<{ last: string | null; found: number; isOld: boolean }>(
+      `with batch as (select id, occurred_at, published_at from outbox where id > $1::bigint order by id limit $3),
          old as (select id from batch where published_at < now() - $2 * interval '1 day'),
          gone as (${gone})
        select (select max(id)::text from batch) as last, (select count(*)::integer from gone) as found,
-         (select count(*)::integer from batch) as size`,
+         coalesce((select bool_or(occurred_at < now() - $2 * interval '1 day') from batch), false) as "isOld"`,
       [after || '0', days, limit],
     ),
   );
-  const goesOn = row && row.size === limit && row.found > 0;
-  return { next: goesOn ? (row.last ?? undefined) : undefined, found: row?.found ?? 0 };
+  // What was published again is young, and older events stand behind it.
+  return { next: row?.isOld ? (row.last ?? undefined) : undefined, found: row?.found ?? 0 };
 }
 
 /** Deliveries that ended so long ago, with their attempts; of the relay's schema. What a payment's order still needs stays. */
