@@ -8,8 +8,10 @@ import { amount, credentials, id } from './wix-schemas.ts';
 // Contract 7. A malformed request is refused here, without an event (R21).
 
 const ids = { wixTransactionId: id, pluginTransactionId: id };
-const capture = z.object({ ...ids, captureAmount: amount, merchantCredentials: credentials });
-const voiding = z.object({ ...ids, voidAmount: amount, merchantCredentials: credentials });
+/** Contract 7.2. */
+export const capture = z.object({ ...ids, captureAmount: amount, merchantCredentials: credentials });
+/** Contract 7.4. */
+export const voiding = z.object({ ...ids, voidAmount: amount, merchantCredentials: credentials });
 
 export async function captureTransaction(body: JsonObject, callCore: CallCore): Promise<WixAnswer> {
   const { value, refusal } = readBy(capture, body);

@@ -6,7 +6,7 @@ import type { JsonObject } from './wix-json.ts';
 import { credentials, id, mode, text } from './wix-schemas.ts';
 
 /** Contract 4.2. */
-const connection = z.object({ credentials, wixMerchantId: id, country: text, currency: text, mode });
+export const connection = z.object({ credentials, wixMerchantId: id, country: text, currency: text, mode });
 
 /** Contract 4. A malformed request is refused here: no payment hangs on it. */
 export async function connectAccount(body: JsonObject, callCore: CallCore): Promise<WixAnswer> {

@@ -164,7 +164,8 @@ const paymentMethodData = z
   })
   .refine((members) => Object.values(members).filter(Boolean).length <= 1);
 
-const creation = z
+/** Contract 5.2. */
+export const creation = z
   .object({
     wixTransactionId: id,
     wixMerchantId: id,

@@ -9,7 +9,7 @@ import { credentials, id, integer, mode, oneOf, readable } from './wix-schemas.t
 const { DUPLICATE, FRAUDULENT, REQUESTED_BY_CUSTOMER, UNSPECIFIED } = Why;
 
 /** Contract 6.1. */
-const refund = z.object({
+export const refund = z.object({
   wixTransactionId: id,
   wixRefundId: id,
   pluginTransactionId: id,

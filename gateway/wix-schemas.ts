@@ -7,6 +7,9 @@ import { INT64_MAX, readInteger } from './wix-json.ts';
 // The parts of what Wix sends. Properties that no schema names are ignored. What decides about money is refused when it is malformed;
 // anything else that is malformed counts as absent.
 
+/** What a schema that JSON Schema cannot express looks like on the wire, for docs/openapi.yaml. */
+export const onTheWire = z.registry<{ readonly [keyword: string]: unknown }>();
+
 const TEXT_MAX = 1000;
 const CREDENTIALS_ENTRIES_MAX = 100;
 const CREDENTIALS_BYTES_MAX = 32 * 1024;
@@ -36,12 +39,17 @@ export const readable = <S extends Record<string, z.ZodType>>(shape: S) => {
 
 /** A whole number, written as a number or as a string of digits; `code` is what any other value means. */
 export const integer = (code: RefusalCode, min = 0n, max = INT64_MAX) =>
-  z.transform((value: unknown, context): bigint => {
-    const read = readInteger(value);
-    if (read !== undefined && read >= min && read <= max) return read;
-    context.issues.push({ code: 'custom', input: value, message: value === undefined ? 'MISSING_FIELD' : code });
-    return z.NEVER;
-  });
+  z
+    .transform((value: unknown, context): bigint => {
+      const read = readInteger(value);
+      if (read !== undefined && read >= min && read <= max) return read;
+      context.issues.push({ code: 'custom', input: value, message: value === undefined ? 'MISSING_FIELD' : code });
+      return z.NEVER;
+    })
+    .register(onTheWire, {
+      ...{ type: ['integer', 'string'], pattern: '^-?[0-9]+$', minimum: Number(min) },
+      ...(max < INT64_MAX && { maximum: Number(max) }),
+    });
 
 /** Minor units. */
 export const amount = integer('AMOUNT');
@@ -51,7 +59,8 @@ export const oneOf = <T>(words: Record<string, T>, neutral: T) =>
   z
     .unknown()
     .optional()
-    .transform((word): T => new Map(Object.entries(words)).get(word as string) ?? neutral);
+    .transform((word): T => new Map(Object.entries(words)).get(word as string) ?? neutral)
+    .register(onTheWire, { type: 'string', examples: Object.keys(words) });
 
 export const mode = oneOf({ live: Mode.LIVE, sandbox: Mode.SANDBOX }, Mode.UNSPECIFIED);
 
@@ -66,4 +75,8 @@ export const credentials = z
       Buffer.byteLength(parts.join('')) <= CREDENTIALS_BYTES_MAX
     );
   })
-  .transform((values) => ({ values }));
+  .transform((values) => ({ values }))
+  .register(onTheWire, {
+    ...{ type: 'object', additionalProperties: { type: 'string' }, maxProperties: CREDENTIALS_ENTRIES_MAX },
+    description: 'What the merchant typed in, and what Connect Account answered.',
+  });
