@@ -4,6 +4,7 @@ import { type CallOptions, Code, ConnectError } from '@connectrpc/connect';
 import type { Outcome } from '../proto/gen/payments/v1/outcome_pb.js';
 import { InstructionSchema, OriginalSchema, SubjectSchema } from '../proto/gen/processor/v1/processor_pb.js';
 import { histogram } from '../proto/runtime/metrics.ts';
+import { inSpan } from '../proto/runtime/tracing.ts';
 import type { Core } from './context.ts';
 import { MODES } from './convert.ts';
 import type { ProcessorAccount } from './merchant-credentials.ts';
@@ -39,7 +40,9 @@ export async function callProcessor<T>(
   const started = performance.now();
   const measure = (came: string) => duration.observe({ method, came }, (performance.now() - started) / 1000);
   try {
-    const answer = await call({ timeoutMs, signal: core.calls.signal });
+    const answer = await inSpan(`engine ${method}`, { kind: 'client' }, () =>
+      call({ timeoutMs, signal: core.calls.signal }),
+    );
     measure('answer');
     core.engineSilence.end();
     return answer;

@@ -37,5 +37,6 @@ function toMessage(core: Core, row: OutboxRow): BusMessage {
     schema: 'payments.v1.Event',
     'content-type': 'application/protobuf',
     'occurred-at': row.occurredAt.toISOString(),
+    ...(row.traceparent && { traceparent: row.traceparent }),
   });
 }

@@ -16,6 +16,7 @@ import { migrate } from '../proto/runtime/migrate.ts';
 import { logCalls } from '../proto/runtime/rpc.ts';
 import { createRpcHandler, refuse } from '../proto/runtime/rpc-over-http.ts';
 import { readTls } from '../proto/runtime/tls.ts';
+import { traceCalls } from '../proto/runtime/tracing.ts';
 import { byKind, createAdmission } from './admission.ts';
 import { createCalls, createTurns } from './calls.ts';
 import type { CoreConfig } from './config.ts';
@@ -114,7 +115,7 @@ export function createCore(
       router.rpc(PaymentsService.method[name as keyof typeof served], implementation as never);
     if (relay) router.service(DeliveriesService, forwardDeliveries(relay));
   };
-  const interceptors = [logCalls(log, isOutage)];
+  const interceptors = [traceCalls, logCalls(log, isOutage)];
   const { CORE_HOST: host, CORE_TOKENS: tokens } = config;
   if (config.CONSOLE && !tokens) throw new ConfigError(['CONSOLE needs CORE_TOKENS: it shows what a token may see']);
   if (tokens?.list.some(({ name, role }) => role !== 'gateway' && (name === 'wix' || name === 'system')))

@@ -2,6 +2,7 @@ import { toBinary } from '@bufbuild/protobuf';
 import { CredentialsOnFileSchema } from '../proto/gen/payments/v1/outcome_pb.js';
 import { isOutage, isRolledBack, type Queryable, type Tx } from '../proto/runtime/database.ts';
 import { counter } from '../proto/runtime/metrics.ts';
+import { currentTraceparent } from '../proto/runtime/tracing.ts';
 import type { Core } from './context.ts';
 import { type Change, decide } from './decide.ts';
 import { buildEvent } from './event.ts';
@@ -49,6 +50,8 @@ export interface ToSettle {
   readonly about: OperationKey;
   readonly outcome: LearnedOutcome;
   readonly source: Source;
+  /** In whose trace it was learned: many are written together. */
+  readonly traceparent?: string | undefined;
 }
 
 /** 'claimed': it was claimed since it was read. 'alone': more follows from it than is written for many at once. Nothing was written. */
@@ -65,7 +68,7 @@ export async function settle(
   source = SYSTEM,
 ): Promise<Settled | undefined> {
   try {
-    return await settleInTries(core, { about, outcome, source });
+    return await settleInTries(core, { about, outcome, source, traceparent: currentTraceparent() });
   } catch (error) {
     if (isOutage(error)) throw error;
     const { name, code, constraint } = error as Error & { code?: string; constraint?: string };
@@ -144,7 +147,7 @@ function isSimple({ payment, change, isOverride }: Decided): boolean {
 function decideOn(
   core: Core,
   found: ReadonlyMap<string, Locked>,
-  { about, outcome, source }: ToSettle,
+  { about, outcome, source, traceparent }: ToSettle,
 ): Decided | undefined {
   const payment = found.get(about.transactionId);
   const read = payment?.operations.find(({ id }) => id === about.id);
@@ -167,7 +170,8 @@ function decideOn(
     operation,
     transaction,
     dueInMs: gapMs(operation.asks, core.config.RECONCILE_GRACE_MS),
-    event: transaction && change.event && buildEvent(core.config, change.event, transaction, operation),
+    event: transaction &&
+      change.event && { ...buildEvent(core.config, change.event, transaction, operation), traceparent },
   };
   return { payment, settlement, change, isOverride: options.override };
 }

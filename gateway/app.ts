@@ -4,6 +4,7 @@ import Router from '@koa/router';
 import Koa, { type Context, type Next } from 'koa';
 import type { Log } from '../proto/runtime/log.ts';
 import { counter, histogram } from '../proto/runtime/metrics.ts';
+import { inSpan } from '../proto/runtime/tracing.ts';
 import { captureTransaction, voidTransaction } from './capture-or-void.ts';
 import { connectAccount } from './connect-account.ts';
 import { type CallCore, OVERLOADED } from './core.ts';
@@ -94,7 +95,7 @@ export function createApp(deps: {
     const json = parseWixJson(body);
     if (!json) throw new HttpError(400, 'not a JSON object');
     ctx.state.ids = idsOf(json);
-    const answer = await call(json, deps.callCore);
+    const answer = await inSpan(`wix ${name}`, { kind: 'server' }, () => call(json, deps.callCore));
     Object.assign(ctx.state.ids, idsOf(answer), { reasonCode: answer.reasonCode });
     ctx.body = answer;
   }

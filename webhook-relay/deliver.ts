@@ -4,6 +4,7 @@ import { type Loop, sleep, startLoop } from '../proto/runtime/loop.ts';
 import { counter, gauge, unixSeconds } from '../proto/runtime/metrics.ts';
 import type { KeyRing } from '../proto/runtime/seal.ts';
 import { startStopwatch } from '../proto/runtime/stopwatch.ts';
+import { inSpan } from '../proto/runtime/tracing.ts';
 import { afterAttempt, type Breaker, closedBreaker, type Ended, type Outcome, shareOf } from './breaker.ts';
 import { retryDelayMs } from './delivery.ts';
 import { createRecorder } from './record.ts';
@@ -94,7 +95,10 @@ export function createDeliverer(deps: {
   async function deliver(claim: Claim, age: () => number): Promise<boolean> {
     const { transactionId, eventId } = claim;
     try {
-      return await attempt(claim, age);
+      const attributes = { 'transaction.id': transactionId, 'event.id': eventId, 'event.type': claim.type };
+      return await inSpan('tell Wix', { kind: 'client', parent: claim.traceparent, attributes }, () =>
+        attempt(claim, age),
+      );
     } catch (err) {
       if (cutOff.signal.aborted) log.info('delivery.cut_off', { transactionId, eventId });
       else log.error('delivery.failed', { transactionId, eventId, err });

@@ -7,6 +7,7 @@ import type { Log } from '../proto/runtime/log.ts';
 import { counter } from '../proto/runtime/metrics.ts';
 import { cut } from '../proto/runtime/redact.ts';
 import type { KeyRing } from '../proto/runtime/seal.ts';
+import { readTraceparent } from '../proto/runtime/tracing.ts';
 import { settle } from './settle.ts';
 import {
   freeUnrivalled,
@@ -41,6 +42,7 @@ interface Envelope {
   readonly sequence: bigint;
   readonly type: string;
   readonly value: Uint8Array;
+  readonly traceparent?: string | undefined;
 }
 
 /** With what it came in, so that it can still be held if the database does not take it. */
@@ -249,6 +251,7 @@ function unread(envelope: Envelope) {
     body: null,
     sealedWith: null,
     message: null,
+    traceparent: envelope.traceparent ?? null,
   };
 }
 
@@ -257,7 +260,8 @@ function openEnvelope(message: BusMessage): Envelope | string {
   const parsed = envelopeSchema.safeParse({ key: message.key, ...message.headers });
   if (!parsed.success) return 'signed, but without the key and headers of an event';
   const { key, 'event-id': eventId, sequence, 'event-type': type } = parsed.data;
-  return { transactionId: key, eventId, sequence: BigInt(sequence), type, value: message.value };
+  const traceparent = readTraceparent(message.headers.traceparent);
+  return { transactionId: key, eventId, sequence: BigInt(sequence), type, value: message.value, traceparent };
 }
 
 function readEvent({ transactionId, eventId, sequence, value }: Envelope): Event {

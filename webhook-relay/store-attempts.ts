@@ -29,6 +29,8 @@ export interface Claim {
   readonly type: string;
   readonly body: Uint8Array;
   readonly sealedWith: string | null;
+  /** Of the event; null without a trace. */
+  readonly traceparent: string | null;
   readonly attempts: number;
   readonly stuck: boolean;
   /** Milliseconds since its first attempt, by the database's time; null before it (R29). */
@@ -102,10 +104,10 @@ export async function claimDue(db: Queryable, wanted: Wanted): Promise<{ claims:
        where numbered.number <= numbered.places and t.transaction_id = numbered.transaction_id
          -- One that changed since this statement began is not found, and stays due.
          and d.event_id = t.next_event_id
-       returning t.transaction_id, t.merchant, t.claim, d.event_id, d.sequence, d.type, d.body, d.sealed_with, d.attempts, d.stuck,
+       returning t.transaction_id, t.merchant, t.claim, d.event_id, d.sequence, d.type, d.body, d.sealed_with, d.traceparent, d.attempts, d.stuck,
                  (extract(epoch from now() - d.first_attempt_at) * 1000)::float8 as age_ms)
      select turn.next, claimed.transaction_id as "transactionId", claimed.merchant, claimed.claim, claimed.event_id as "eventId",
-            claimed.sequence, claimed.type, claimed.body, claimed.sealed_with as "sealedWith", claimed.attempts, claimed.stuck,
+            claimed.sequence, claimed.type, claimed.body, claimed.sealed_with as "sealedWith", claimed.traceparent, claimed.attempts, claimed.stuck,
             claimed.age_ms as "ageMs"
      from (select coalesce(case when (select count(*) from due) = $1 then (select merchant from due order by turn desc limit 1)
                                 else (select merchant from turns order by turn desc limit 1) end, $3) as next) turn

@@ -97,6 +97,7 @@ export interface NewDelivery {
   readonly body: Uint8Array | null;
   readonly sealedWith: string | null;
   readonly message: Uint8Array | null;
+  readonly traceparent: string | null;
 }
 
 /** Answers the ids of those that were new: an event that was seen before stays as it is, except that one that could not be read is replaced. */
@@ -105,15 +106,17 @@ export async function putDeliveries(
   deliveries: readonly NewDelivery[],
   delayMs: number,
 ): Promise<string[]> {
-  const rows = deliveries.map(({ eventId, transactionId, sequence, type, state, body, sealedWith, message }) => {
-    return { eventId, transactionId, sequence, type, state, body, sealedWith, message };
-  });
+  const rows = deliveries.map(
+    ({ eventId, transactionId, sequence, type, state, body, sealedWith, message, traceparent }) => {
+      return { eventId, transactionId, sequence, type, state, body, sealedWith, message, traceparent };
+    },
+  );
   const put = await tx.query<{ eventId: string }>(
-    `insert into deliveries (event_id, transaction_id, sequence, type, state, body, sealed_with, message, due_at, finished_at)
-     select "eventId", "transactionId", sequence, type, state, decode(body, 'base64'), "sealedWith", decode(message, 'base64'),
+    `insert into deliveries (event_id, transaction_id, sequence, type, state, body, sealed_with, message, traceparent, due_at, finished_at)
+     select "eventId", "transactionId", sequence, type, state, decode(body, 'base64'), "sealedWith", decode(message, 'base64'), traceparent,
             now() + $2 * interval '1 millisecond', case when state = 'not_for_wix' then now() end
      from json_to_recordset($1) as new ("eventId" uuid, "transactionId" uuid, sequence bigint, type text, state text, body text,
-                                        "sealedWith" text, message text)
+                                        "sealedWith" text, message text, traceparent text)
      on conflict (event_id) do update
      set type = excluded.type, state = excluded.state, body = excluded.body, sealed_with = excluded.sealed_with,
          message = excluded.message, due_at = excluded.due_at, finished_at = excluded.finished_at

@@ -1,4 +1,5 @@
 import type { Queryable } from '../../proto/runtime/database.ts';
+import { currentTraceparent } from '../../proto/runtime/tracing.ts';
 
 /** A row of `outbox`: an event that is to be published. */
 export interface OutboxRow {
@@ -9,12 +10,17 @@ export interface OutboxRow {
   readonly type: string;
   readonly value: Uint8Array;
   readonly occurredAt: Date;
+  /** W3C traceparent; null or undefined without a trace. */
+  readonly traceparent?: string | null | undefined;
 }
 
 export async function insertEvent(tx: Queryable, event: Omit<OutboxRow, 'id'>): Promise<void> {
   await tx.query(
-    `insert into outbox (event_id, transaction_id, sequence, type, value, occurred_at) values ($1, $2, $3, $4, $5, $6)`,
-    [event.eventId, event.transactionId, event.sequence, event.type, event.value, event.occurredAt],
+    `insert into outbox (event_id, transaction_id, sequence, type, value, occurred_at, traceparent) values ($1, $2, $3, $4, $5, $6, $7)`,
+    [
+      ...[event.eventId, event.transactionId, event.sequence, event.type, event.value, event.occurredAt],
+      event.traceparent ?? currentTraceparent() ?? null,
+    ],
   );
 }
 
@@ -29,7 +35,8 @@ export async function lockPublisher(tx: Queryable): Promise<boolean> {
 /** The oldest unpublished events. Ids of one payment ascend in commit order, because it changes under its row lock. */
 export async function unpublished(tx: Queryable, limit: number): Promise<OutboxRow[]> {
   return tx.query<OutboxRow>(
-    `select id, event_id as "eventId", transaction_id as "transactionId", sequence, type, value, occurred_at as "occurredAt"
+    `select id, event_id as "eventId", transaction_id as "transactionId", sequence, type, value, occurred_at as "occurredAt",
+       traceparent
      from outbox where published_at is null order by id limit $1`,
     [limit],
   );

@@ -62,7 +62,7 @@ const OPERATION = [
   ...(['expiresAt', 'processedAt'] as const),
 ] as const;
 
-const EVENT = ['eventId', 'transactionId', 'sequence', 'type', 'value', 'occurredAt'] as const;
+const EVENT = ['eventId', 'transactionId', 'sequence', 'type', 'value', 'occurredAt', 'traceparent'] as const;
 
 /**
  * Rows that belong together stand at the same place of their lists: to join the lists would compare each row with all others. An open

@@ -25,6 +25,7 @@ import { definitionOf, type Message, toHeaders, toMetadata } from './grpc-metada
 import { onRenewed } from './renew.ts';
 import { GRPC_MESSAGE_LIMITS } from './rpc.ts';
 import { secureContextOf, type Tls } from './tls.ts';
+import { carryTrace } from './tracing.ts';
 
 type Call = Parameters<Interceptor>[0];
 
@@ -46,7 +47,8 @@ export function createGrpcTransport(options: {
   /** The deadline of a call that is given none and is answered by one message. */
   defaultTimeoutMs: number;
 }): Transport & { close(): void } {
-  const { url, tls, interceptors = [], defaultTimeoutMs } = options;
+  const { url, tls, defaultTimeoutMs } = options;
+  const interceptors = [carryTrace, ...(options.interceptors ?? [])];
   const [, scheme, target = url] = /^(https?:\/\/)?([^/]+)/.exec(url) ?? [];
   const isSecure = scheme === 'https://';
   const credentials = () =>

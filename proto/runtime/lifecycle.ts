@@ -10,6 +10,7 @@ import { createLog, type Log } from './log.ts';
 import { measureProcess, registry } from './metrics.ts';
 import { onRenewed, startRenewing } from './renew.ts';
 import { secureContextOf, type Tls } from './tls.ts';
+import { startTracing } from './tracing.ts';
 
 // How a service starts, says that it is well, and ends.
 
@@ -165,6 +166,7 @@ export function runMain(name: string, start: (env: Env) => Promise<Service>, sec
   async function run(): Promise<Service | undefined> {
     let service: Service | undefined;
     try {
+      await startTracing(name, env, log);
       service = await start(env);
       startRenewing(log);
       await service.start();

@@ -92,7 +92,7 @@ export async function openKit(url: string): Promise<Kit> {
     },
     states: async ({ transactionId }) => {
       const rows = await db.query<{ sequence: bigint; state: string }>(
-        'select sequence, state from deliveries where transaction_id = $1 order by sequence, received_at',
+        'select sequence, state from deliveries where transaction_id = $1 order by sequence, received_at, state desc',
         [transactionId],
       );
       return rows.map(({ sequence, state }) => `${sequence}:${state}`);

@@ -1,0 +1,8 @@
+-- Up Migration
+
+-- The trace that an event belongs to (W3C traceparent); null where traces are off.
+alter table deliveries add column traceparent text check (length(traceparent) = 55);
+
+-- Down Migration
+
+alter table deliveries drop column traceparent;
