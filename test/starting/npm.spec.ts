@@ -200,7 +200,7 @@ describe('the Node that runs the commands', () => {
     assert.equal(packages['node_modules/node'], undefined);
     assert.equal(allowScripts.node, undefined);
     const others = Object.entries<string>(scripts).filter(([, script]) => !script.startsWith('exec sh run.sh '));
-    assert.deepEqual(others.map(([name]) => name).sort(), ['check', 'format', 'generate']);
+    assert.deepEqual(others.map(([name]) => name).sort(), ['check', 'format', 'generate', 'sbom']);
     // A package without a hash is one that npm ci would not verify.
     const unverified = Object.entries<Record<string, unknown>>(packages).filter(
       ([, { integrity, link }]) => !integrity && !link,
