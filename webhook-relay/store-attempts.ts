@@ -8,11 +8,11 @@ import { PAUSED } from './store.ts';
 export async function freeExpiredLeases(tx: Queryable, limit: number): Promise<string[]> {
   const rows = await tx.query<{ transactionId: string }>(
     `update transactions set claim = claim + 1, claimed_until = null
-     where transaction_id in (
+     where transaction_id = any (array(
        select transaction_id from transactions
        where claimed_until <= now()
        order by claimed_until limit $1
-       for update skip locked)
+       for update skip locked))
      returning transaction_id as "transactionId"`,
     [limit],
   );
@@ -180,16 +180,16 @@ export async function reopenFinal(tx: Queryable, transactionId: string): Promise
 
 /** When Wix is back, everything that waits for its next attempt is due (R29). */
 export async function retryEverything(db: Queryable, signal: AbortSignal): Promise<void> {
-  // Of a million, one statement would run out of its time.
+  // Of a million, one statement would run out of its time. An array is read once, also where the planner thinks the table empty.
   const limit = 5_000;
   for (let count = limit; count === limit && !signal.aborted; ) {
     const rows = await db.query(
       `update transactions set next_attempt_at = now()
-       where transaction_id in (
+       where transaction_id = any (array(
          select transaction_id from transactions
          where retrying and next_attempt_at > now() and claimed_until is null
          limit $1
-         for update skip locked)
+         for update skip locked))
        returning transaction_id`,
       [limit],
     );

@@ -184,13 +184,13 @@ export async function countHeld(db: Queryable, eventIds: readonly string[]): Pro
 export async function makeDue(tx: Queryable, selection: Selection, limit: number): Promise<number> {
   const rows = await tx.query(
     `update transactions set next_attempt_at = now()
-     where transaction_id in (
+     where transaction_id = any (array(
        select t.transaction_id from transactions t
        where t.next_attempt_at > now() and t.claimed_until is null
          and exists (select from deliveries d
                      where d.transaction_id = t.transaction_id and d.state = 'waiting' and ${SELECTED})
        limit $9
-       for update of t skip locked)
+       for update of t skip locked))
      returning transaction_id`,
     [...valuesOf(selection), limit],
   );

@@ -175,7 +175,7 @@ export const PAUSED = `(select action from decisions where action in ('pause', '
 export async function takeGaps(db: Queryable): Promise<{ transactionId: string; doneThrough: bigint }[]> {
   return db.query(
     `update transactions set gap_alert_at = now() + interval '1 hour'
-     where transaction_id in (select transaction_id from transactions where gap_alert_at <= now() for update skip locked)
+     where transaction_id = any (array(select transaction_id from transactions where gap_alert_at <= now() for update skip locked))
      returning transaction_id as "transactionId", done_through as "doneThrough"`,
   );
 }

@@ -151,7 +151,7 @@ const CLAIMED = `${COLUMNS}, coalesce(expires_at <= clock_timestamp(), false) as
 export async function claimDue(db: Queryable, limit: number, leaseMs: number): Promise<Claimed[]> {
   return db.query<Claimed>(
     `update operations set due_at = clock_timestamp() + $2::float8 * interval '1 millisecond', asked = true, asks = asks + 1
-     where id in (select id from operations where due_at <= clock_timestamp() order by due_at limit $1 for update skip locked)
+     where id = any (array(select id from operations where due_at <= clock_timestamp() order by due_at limit $1 for update skip locked))
      returning ${CLAIMED}`,
     [limit, leaseMs],
   );
