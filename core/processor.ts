@@ -7,6 +7,7 @@ import { histogram } from '../proto/runtime/metrics.ts';
 import { inSpan } from '../proto/runtime/tracing.ts';
 import type { Core } from './context.ts';
 import { MODES } from './convert.ts';
+import { toLedgerRecord } from './ledger-record.ts';
 import type { ProcessorAccount } from './merchant-credentials.ts';
 import type { Operation } from './operation.ts';
 import { type LearnedOutcome, notDone, readOutcome, UNKNOWN } from './outcome.ts';
@@ -126,6 +127,7 @@ export function instruction(transaction: Transaction, operation: Operation, acco
     currency: transaction.currency ?? '',
     createdAt: timestampFromDate(operation.createdAt),
     attempt: operation.attempt,
+    ledgerRecord: toLedgerRecord(transaction, operation),
     ...(transaction.mode && { mode: MODES[transaction.mode] }),
   });
 }

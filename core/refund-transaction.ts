@@ -24,7 +24,7 @@ import { sendMoney } from './processor.ts';
 import { reconcileOperation } from './reconcile.ts';
 import { type Recorded, receiveInTurn, record } from './record.ts';
 import { announce } from './settle.ts';
-import { claimOne, operationsOf, refundByKey } from './store/operations.ts';
+import { claimOne, operationById, operationsOf, refundByKey } from './store/operations.ts';
 import { lockTransaction, transactionById } from './store/transactions.ts';
 import { type Refusal, reception, remaining, type Transaction } from './transaction.ts';
 import { ensureNoCard, validRefund, validRefundOfPsp } from './valid.ts';
@@ -53,7 +53,7 @@ export async function refundTransaction(
   // While a capture runs, what can be refunded depends on what becomes of it.
   const received = await receiveInTurn(core, budget, payment, (tx) => receive(core, tx, request, asker));
   if (!received) throw outcomeUnknown();
-  if (received === 'known') return refundTransaction(core, request, context);
+  if ('known' in received) return answerKnown(core, budget, request, asker, received.known);
   if ('refusal' in received)
     return create(RefundTransactionResponseSchema, { refusal: convert.toRefusal(received.refusal) });
   const { transaction, operation, authorize } = received;
@@ -106,7 +106,10 @@ async function answerKnown(
   return create(RefundTransactionResponseSchema, await answerOperation(core, budget, known.id));
 }
 
-type Received = (Recorded & { readonly authorize?: Operation }) | { readonly refusal: Refusal } | 'known';
+type Received =
+  | (Recorded & { readonly authorize?: Operation })
+  | { readonly refusal: Refusal }
+  | { readonly known: Operation };
 
 /**
  * tx 1. Every refund that names a known payment, with credentials of its merchant, gets a row and, if its amount is known, an event
@@ -124,7 +127,11 @@ async function receive(
   if (!found || !isNamed(found, request, asker)) throw noTransaction();
   ensureNoCard(request.requestKey, 'request_key', found);
   const { now: _, ...transaction } = found;
-  if (await refundByKey(tx, asker.caller, asker.key)) return 'known';
+  const requestId = operationId('refund', transaction.externalId, asker.caller, asker.key, 1);
+  // One that was brought back after a loss may stand under its id alone.
+  const [byKey, byId] = await Promise.all([refundByKey(tx, asker.caller, asker.key), operationById(tx, requestId)]);
+  const known = byKey ?? byId;
+  if (known) return { known };
   // Another merchant does not learn that the payment exists, and leaves nothing behind.
   if (asker.isWix && !(await isOfMerchant(core, tx, transaction, request.merchantCredentials))) {
     foreignIds.inc({ call: 'refund' });
@@ -139,7 +146,7 @@ async function receive(
 
   const amount = verdict.amount ?? null;
   const fields = {
-    id: operationId('refund', transaction.externalId, asker.caller, asker.key, 1),
+    id: requestId,
     kind: 'refund',
     caller: asker.caller,
     key: asker.key,

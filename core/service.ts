@@ -22,12 +22,15 @@ import { createCalls, createTurns } from './calls.ts';
 import type { CoreConfig } from './config.ts';
 import { createConsole } from './console.ts';
 import type { Core } from './context.ts';
+import { ensureOwnDatabase, watchDatabase } from './database-identity.ts';
 import { watchSilence } from './engine-silence.ts';
 import { measure } from './measure.ts';
 import { createMerchants } from './merchants.ts';
 import { ALLOWED, paymentsService } from './payments-service.ts';
 import { publishOutbox, SEND_MS } from './publish-outbox.ts';
 import { reconcile } from './reconcile.ts';
+import type { Recovered } from './recover/run.ts';
+import { type RecoverOptions, recover } from './recover.ts';
 import { forwardDeliveries, RELAYED } from './relay.ts';
 import { type Result, settleAll, type ToSettle } from './settle.ts';
 import { type Beginning, type Begun, beginPayments } from './store/begin-payments.ts';
@@ -51,6 +54,10 @@ export interface CoreService extends Service {
   httpPort(): number | undefined;
   /** Port of the gRPC server once started; undefined without CORE_TOKENS. */
   grpcPort(): number | undefined;
+  /** Migrates, and sees that there is a key for whatever is sealed; `start` does it too. */
+  prepareDatabase(): Promise<void>;
+  /** Instead of start: brings back what a restored database lacks. */
+  recover(options: RecoverOptions): Promise<Recovered>;
 }
 
 /** The payments core: a gRPC service over its ledger, with a loop for what is open and one for what is to be told. */
@@ -149,26 +156,39 @@ export function createCore(
   let grpcPort: number | undefined;
   let httpPort: number | undefined;
 
+  async function prepareDatabase(): Promise<void> {
+    await migrate({
+      url: config.DATABASE_URL.reveal(),
+      schema: SCHEMA,
+      dir: fileURLToPath(new URL('migrations', import.meta.url)),
+      log,
+    });
+    await ensureKeys(core);
+  }
+
   return {
     routes,
     interceptors,
     httpPort: () => httpPort,
     grpcPort: () => grpcPort,
     async start() {
-      await migrate({
-        url: config.DATABASE_URL.reveal(),
-        schema: SCHEMA,
-        dir: fileURLToPath(new URL('migrations', import.meta.url)),
-        log,
-      });
-      await ensureKeys(core);
+      await prepareDatabase();
+      await ensureOwnDatabase(db, log);
       httpPort = await admin.start();
       loops.publisher = startLoop('publish_outbox', () => publishOutbox(core, deps.events), { idleMs: 250, log });
       loops.reconciler = startLoop('reconcile', async () => (await reconcile(core)).claimed, { idleMs: 500, log });
-      loops.measurer = startLoop('measure', () => measure(core.db).then(() => 0), { idleMs: MEASURE_MS, log });
+      const noteInUse = watchDatabase(log);
+      const look = async () => {
+        await measure(db);
+        await noteInUse(db);
+        return 0;
+      };
+      loops.measurer = startLoop('measure', look, { idleMs: MEASURE_MS, log });
       grpcPort = await grpc?.start();
       log.info('core.started', { grpcPort, httpPort });
     },
+    prepareDatabase,
+    recover: (options) => recover(core, options),
     async stop(drainMs = config.DRAIN_MS) {
       isStopping = true;
       const end = performance.now() + drainMs;

@@ -234,7 +234,7 @@ export function createKafkaReceiver(options: {
 }
 
 /** What is on the topic may be anything; whether it is ours is for the receiver to say (R39). */
-function toBusMessage({ key, value, headers }: KafkaMessage): BusMessage {
+export function toBusMessage({ key, value, headers }: KafkaMessage): BusMessage {
   const texts = Object.entries(headers ?? {}).map(([name, content]) => [name, String(content)]);
   return { key: String(key ?? ''), value: value ?? new Uint8Array(), headers: Object.fromEntries(texts) };
 }

@@ -42,6 +42,7 @@ function useStage() {
       getOperation: (request) => sound.getOperation(request),
       cancel: (request) => sound.cancel(request),
       reverse: () => ({ outcome: approved({}) }),
+      listOperations: (request) => sound.listOperations(request),
       authorize: speak('authorize'),
       capture: speak('capture'),
       void: speak('void'),

@@ -4,7 +4,7 @@ import { DatabaseSync } from 'node:sqlite';
 import { toBinary } from '@bufbuild/protobuf';
 import { type Outcome, OutcomeSchema } from '../../proto/gen/payments/v1/outcome_pb.js';
 import type { Aftermath } from './cards.ts';
-import { COLUMNS, type Entry, entryOf, type Page, pageOf, type Row, SCHEMA, valuesOf } from './entry.ts';
+import { ADDED, COLUMNS, type Entry, entryOf, type Page, pageOf, type Row, SCHEMA, valuesOf } from './entry.ts';
 import { isOpen } from './outcomes.ts';
 
 // The books of the simulated engine: what it was asked, what it decided, and what money it really moved. One sqlite file of one
@@ -27,6 +27,8 @@ export interface Totals {
   readonly taken: bigint;
 }
 
+const NOW = `cast(unixepoch('subsec') * 1000 as integer)`;
+
 /** The methods that move money; the others of the port ask or undo. */
 const ORDERS = ['authorize', 'capture', 'void', 'refund'];
 
@@ -36,7 +38,12 @@ export type Books = ReturnType<typeof openBooks>;
 export function openBooks(data: string, { readOnly = false } = {}) {
   if (data !== ':memory:' && !readOnly) mkdirSync(data, { recursive: true, mode: 0o700 });
   const db = new DatabaseSync(data === ':memory:' ? data : join(data, 'books.sqlite'), { readOnly });
-  if (!readOnly) db.exec(SCHEMA);
+  if (!readOnly) {
+    db.exec(SCHEMA);
+    const columns = db.prepare('select name from pragma_table_info(?)').all('operations');
+    for (const [name, type] of ADDED)
+      if (!columns.some((column) => column.name === name)) db.exec(`alter table operations add column ${name} ${type}`);
+  }
 
   function statement(sql: string) {
     const prepared = db.prepare(sql);
@@ -54,13 +61,16 @@ export function openBooks(data: string, { readOnly = false } = {}) {
   const due = query(`select ${COLUMNS} from operations where due_at <= ? order by due_at, number`);
   const unreported = query(`select ${COLUMNS} from operations where to_report = 1 order by number`);
   const insert = statement(
-    `insert into operations (${COLUMNS}) values (${COLUMNS.split(',')
+    `insert into operations (${COLUMNS}, changed_at) values (${COLUMNS.split(',')
       .map(() => '?')
-      .join(', ')})`,
+      .join(', ')}, ${NOW})`,
   );
   const update = statement(`
-    update operations set outcome = ?, ended = ?, held = ?, taken = ?, to_report = ?, later = ?, due_at = ?
+    update operations set outcome = ?, ended = ?, held = ?, taken = ?, to_report = ?, later = ?, due_at = ?, changed_at = ${NOW}
     where request_id = ?`);
+  const changed = statement(`
+    select number, ${COLUMNS} from operations
+    where changed_at >= ? and number > ? and instruction is not null order by number limit ?`);
   const identify = statement('update operations set aftermath = ?, last_four = ? where request_id = ?');
   const insertPage = statement(
     'insert into pages (token, request_id, kind, method, return_url, passes) values (?, ?, ?, ?, ?, ?)',
@@ -171,6 +181,9 @@ export function openBooks(data: string, { readOnly = false } = {}) {
       byToken(token).find((entry) => entry.outcome.kind.case === 'approved')?.aftermath,
     countCall: (requestId: string, method: string): void => void count.run(requestId, method),
 
+    /** Orders that came first or were decided since (milliseconds since 1970), behind the number that ended the page before. */
+    changedSince: (since: number, behind: number, limit: number): (Entry & { number: number })[] =>
+      (changed.all(since, behind, limit) as Row[]).map((row) => ({ ...entryOf(row), number: Number(row.number) })),
     /** Every operation, oldest first. */
     list: all,
     /** The operations of one payment, oldest first. */

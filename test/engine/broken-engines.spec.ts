@@ -33,6 +33,7 @@ describe('the contract suite', () => {
       getOperation: (request) => sound.getOperation(request),
       cancel: (request) => sound.cancel(request),
       reverse: (request) => sound.reverse(request),
+      listOperations: (request) => sound.listOperations(request),
       ...fault(sound),
     };
     return { transport: createRouterTransport((router) => router.service(ProcessorService, whole)), means };

@@ -12,6 +12,7 @@ import {
   RefundRequestSchema,
   VoidRequestSchema,
 } from '../../proto/gen/processor/v1/processor_pb.js';
+import { LIST_FAULTS } from './broken-lists.ts';
 import { approved, declined, pending } from './outcomes.ts';
 
 // Engines with a single fault each, made by spoiling a sound one, and the promise of the contract suite that must find it.
@@ -44,6 +45,7 @@ const yes = (processorReference: string = randomUUID()) => ({ outcome: approved(
 const tombstone = { result: { case: 'ended' as const, value: { tombstone: true } } };
 
 export const FAULTS: readonly (readonly [fault: string, foundBy: string, Fault])[] = [
+  ...LIST_FAULTS,
   [
     'charges again what is sent again',
     'gives one outcome, however often it is sent, and asking tells the same',

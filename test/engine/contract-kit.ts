@@ -19,6 +19,9 @@ import { authorizeOrder, captureOrder, type PaymentOptions, refundOrder, subject
 
 // What a promise is held with: an engine spoken to as the core would, and words for what it must have said.
 
+/** What an engine need not have, and has not. */
+export class NotOffered extends Error {}
+
 export type Order = AuthorizeRequest | CaptureRequest | VoidRequest | RefundRequest;
 export type Kind = NonNullable<Outcome['kind']['case']>;
 /** What Cancel answers: it is ended, or an outcome. */

@@ -1,8 +1,9 @@
 import { Code, ConnectError, type Transport } from '@connectrpc/connect';
-import { createKit, type Kit } from './contract-kit.ts';
+import { createKit, type Kit, NotOffered } from './contract-kit.ts';
 import type { CardName, Means } from './contract-means.ts';
 import { CANCELLING, REVERSING } from './promises-of-ends.ts';
 import { FIELDS } from './promises-of-fields.ts';
+import { LISTS } from './promises-of-lists.ts';
 import { AMOUNTS, FOLLOW_UPS } from './promises-of-money.ts';
 import { ACCOUNTS, LOST_ANSWERS, OUTCOMES, REQUEST_IDS } from './promises-of-outcomes.ts';
 
@@ -38,6 +39,7 @@ export const GROUPS: readonly Group[] = [
   FOLLOW_UPS,
   CANCELLING,
   REVERSING,
+  LISTS,
 ];
 
 export type Verdict =
@@ -55,6 +57,7 @@ export async function hold(engine: EngineUnderTest, promise: EnginePromise): Pro
     await promise.hold(await createKit(engine.transport, engine.means), engine);
     return { came: 'held' };
   } catch (error) {
+    if (error instanceof NotOffered) return { came: 'skipped', lacks: error.message };
     return { came: 'broken', why: unanswered(error as Error) };
   }
 }

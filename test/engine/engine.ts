@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { create } from '@bufbuild/protobuf';
+import { timestampMs } from '@bufbuild/protobuf/wkt';
 import {
   type Client,
   Code,
@@ -10,6 +11,7 @@ import {
 } from '@connectrpc/connect';
 import { type Outcome, OutcomeSchema } from '../../proto/gen/payments/v1/outcome_pb.js';
 import type { PaymentsService } from '../../proto/gen/payments/v1/payments_service_pb.js';
+import { Operation_Kind } from '../../proto/gen/payments/v1/transaction_pb.js';
 import {
   type AuthorizeRequest,
   type CaptureRequest,
@@ -23,7 +25,7 @@ import type { Log } from '../../proto/runtime/log.ts';
 import { type Loop, sleep, startLoop } from '../../proto/runtime/loop.ts';
 import { type Books, type Later, openBooks } from './books.ts';
 import { type Decision, decideAuthorize, decideCapture, decideRefund, decideVoid, referenceOf } from './decide.ts';
-import type { Page } from './entry.ts';
+import type { Kind, Page } from './entry.ts';
 import type { FaultHook, Method, OutcomeInit, ProcessorRequest } from './fault.ts';
 import { approved, buyerAction, expired, failed, isOpen } from './outcomes.ts';
 import { verifyAccount } from './verify-account.ts';
@@ -139,6 +141,7 @@ export function createEngine(options: EngineOptions): Engine {
           ended: false,
           later: decision.later,
           dueAt: decision.later && Date.now() + (page ? PAGE_MS : pendingMs),
+          instruction: withoutCredentials(instruction),
         },
         page,
       );
@@ -218,6 +221,19 @@ export function createEngine(options: EngineOptions): Engine {
         told ? { outcome: told } : reverse(subject),
       );
     },
+    listOperations: (request, context) =>
+      answer('listOperations', request, '', context, () => {
+        const { changedSince, pageSize, pageToken } = request;
+        const since = changedSince ? timestampMs(changedSince) : 0;
+        const page = books.changedSince(since, Number(pageToken), Math.min(Math.max(pageSize, 1), 1_000));
+        const operations = page.map(({ kind, instruction, outcome }) => ({
+          kind: LISTED[kind] ?? Operation_Kind.UNSPECIFIED,
+          outcome,
+          reversed: books.find(`reversal of ${instruction?.requestId}`) !== undefined,
+          ...(instruction && { instruction }),
+        }));
+        return { operations, nextPageToken: page.length < pageSize ? '' : String(page.at(-1)?.number ?? '') };
+      }),
   };
 
   function settleDue(): number {
@@ -266,6 +282,17 @@ export function createEngine(options: EngineOptions): Engine {
   return engine;
 }
 
+const LISTED: Partial<Record<Kind, Operation_Kind>> = {
+  authorize: Operation_Kind.AUTHORIZE,
+  capture: Operation_Kind.CAPTURE,
+  void: Operation_Kind.VOID,
+  refund: Operation_Kind.REFUND,
+};
+
+function withoutCredentials({ credentials: _, ...instruction }: Instruction): Instruction {
+  return instruction;
+}
+
 const CANCELLED = failed('CANCELLED', 'The operation was cancelled before it was approved');
 const LEFT = expired('BUYER_LEFT', 'The buyer did not finish the payment');
 const NOT_APPROVED = failed('NOT_APPROVED', 'There is no approval to undo');
@@ -281,6 +308,7 @@ function bare({ requestId, transactionId, accountReference }: Omit<Subject, '$ty
       ended: false,
       later: undefined,
       dueAt: undefined,
+      instruction: undefined,
     },
   };
 }

@@ -1,6 +1,7 @@
 import type { SQLOutputValue } from 'node:sqlite';
 import { fromBinary, toBinary } from '@bufbuild/protobuf';
 import { type Outcome, OutcomeSchema } from '../../proto/gen/payments/v1/outcome_pb.js';
+import { type Instruction, InstructionSchema } from '../../proto/gen/processor/v1/processor_pb.js';
 import type { Aftermath, PageKind } from './cards.ts';
 
 // One row of the simulated engine's books, and the tables that hold it.
@@ -30,6 +31,8 @@ export interface Entry {
   /** What a pending outcome turns into, when it is due (milliseconds since 1970). */
   readonly later: Outcome | undefined;
   readonly dueAt: number | undefined;
+  /** As it came, without credentials; undefined for what only a Cancel or a Reverse has named. */
+  readonly instruction: Instruction | undefined;
 }
 
 /** Where a buyer decides about one operation. */
@@ -49,7 +52,7 @@ export interface Page {
 export type Row = Record<string, SQLOutputValue>;
 
 export const COLUMNS = `request_id, kind, transaction_id, account_reference, original_request_id, amount, currency, sale, aftermath,
-  last_four, token, outcome, ended, held, taken, later, due_at`;
+  last_four, token, outcome, ended, held, taken, later, due_at, instruction`;
 
 /** Reads a row whose integers are bigints. */
 export function entryOf(row: Row): Entry {
@@ -72,6 +75,7 @@ export function entryOf(row: Row): Entry {
     taken: row.taken as bigint,
     later: row.later === null ? undefined : fromBinary(OutcomeSchema, row.later as Uint8Array),
     dueAt: row.due_at === null ? undefined : Number(row.due_at),
+    instruction: row.instruction === null ? undefined : fromBinary(InstructionSchema, row.instruction as Uint8Array),
   };
 }
 
@@ -82,6 +86,7 @@ export function valuesOf(entry: Entry) {
     ...[entry.amount, entry.currency, Number(entry.sale), entry.aftermath, entry.lastFour, entry.token],
     ...[toBinary(OutcomeSchema, entry.outcome), Number(entry.ended), entry.held, entry.taken],
     ...[entry.later ? toBinary(OutcomeSchema, entry.later) : null, entry.dueAt ?? null],
+    entry.instruction ? toBinary(InstructionSchema, entry.instruction) : null,
   ];
 }
 
@@ -120,6 +125,8 @@ create table if not exists operations (
   later blob,
   due_at integer,
   to_report integer not null default 0,
+  instruction blob,
+  changed_at integer not null default 0,
   check ((later is null) = (due_at is null))
 ) strict;
 create index if not exists operations_of_transaction on operations (transaction_id);
@@ -142,3 +149,9 @@ create table if not exists calls (
   primary key (request_id, method)
 ) strict, without rowid;
 `;
+
+/** Columns of books that are older. */
+export const ADDED = [
+  ['instruction', 'blob'],
+  ['changed_at', 'integer not null default 0'],
+] as const;

@@ -6,6 +6,7 @@ import type {
   CancelRequest,
   CaptureRequest,
   GetOperationRequest,
+  ListOperationsRequest,
   ProcessorService,
   RefundRequest,
   ReverseRequest,
@@ -25,7 +26,8 @@ export type ProcessorRequest =
   | RefundRequest
   | GetOperationRequest
   | CancelRequest
-  | ReverseRequest;
+  | ReverseRequest
+  | ListOperationsRequest;
 
 /**
  * What a test makes of one call.

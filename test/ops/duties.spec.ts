@@ -63,7 +63,7 @@ describe('the duties', function () {
   /** All rows of both schemas, but for the record of commands. */
   const everything = async () => {
     const tables = await rows<{ name: string }>(
-      `select table_schema || '.' || table_name as name from information_schema.tables where table_schema in ('core', 'relay') and table_name <> 'duties' order by 1`,
+      `select table_schema || '.' || table_name as name from information_schema.tables where table_schema in ('core', 'relay') and table_name not in ('duties', 'database_identity') order by 1`,
     );
     return Promise.all(
       tables.map(async ({ name }) => [name, await rows(`select * from ${name} as it order by it::text`)]),
@@ -89,6 +89,8 @@ describe('the duties', function () {
       ['settle', ['x', '--declined', 'no', '--reason', 'y']],
       ['release-held', []],
       ['rekey', ['--nonsense']],
+      ['recover', []],
+      ['recover', ['--since', 'yesterday', '--reason', 'x']],
     ] as const) {
       const { code, err } = await run(name, ...args);
       assert.equal(code, 2, `${name} ${args}: ${err}`);

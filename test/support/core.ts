@@ -60,7 +60,10 @@ export async function createTestCore(
     processor: createRouterTransport((router) => engine.routes(router)),
     events: { publish: async (batch) => void events.push(...batch.map(({ value }) => fromBinary(EventSchema, value))) },
   });
-  await core.start();
+  await core.start().catch(async (error: unknown) => {
+    await core.stop(0);
+    throw error;
+  });
   engine.start();
   const as = (caller: Caller) =>
     createClient(

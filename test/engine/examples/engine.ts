@@ -50,7 +50,7 @@ function follow(kind: string, reason: Reason, move: Move) {
     });
 }
 
-const engine: ServiceImpl<typeof ProcessorService> = {
+const engine: Omit<ServiceImpl<typeof ProcessorService>, 'listOperations'> = {
   verifyAccount: ({ externalMerchantId, credentials }) => {
     const account = { accountReference: `account-${externalMerchantId}`, name: 'Example account' };
     const refusal = { reason: Reason.MERCHANT_ACCOUNT_INVALID, errorCode: 'API_KEY', message: 'The API key is wrong' };

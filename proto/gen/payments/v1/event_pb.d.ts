@@ -219,6 +219,24 @@ export declare type Event = Message<"payments.v1.Event"> & {
    * @generated from field: google.protobuf.Timestamp recorded_at = 34;
    */
   recordedAt?: Timestamp | undefined;
+
+  /**
+   * Of the payment: an approval only holds the money; no buyer was there to act; the processor may approve less than was asked. Absent
+   * in events of older versions.
+   *
+   * @generated from field: optional bool authorize_only = 35;
+   */
+  authorizeOnly?: boolean | undefined;
+
+  /**
+   * @generated from field: optional bool buyer_absent = 36;
+   */
+  buyerAbsent?: boolean | undefined;
+
+  /**
+   * @generated from field: optional bool allow_partial = 37;
+   */
+  allowPartial?: boolean | undefined;
 };
 
 /**

@@ -6,7 +6,7 @@ import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobu
 import type { Message } from "@bufbuild/protobuf";
 import type { Credentials, Mode } from "../../payments/v1/merchant_account_pb.js";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
-import type { Refusal } from "../../payments/v1/transaction_pb.js";
+import type { Operation_Kind, Refusal } from "../../payments/v1/transaction_pb.js";
 import type { PaymentDetails } from "../../payments/v1/payment_details_pb.js";
 import type { Outcome } from "../../payments/v1/outcome_pb.js";
 
@@ -75,6 +75,14 @@ export declare type Instruction = Message<"processor.v1.Instruction"> & {
    * @generated from field: int32 attempt = 9;
    */
   attempt: number;
+
+  /**
+   * What the connector would need to write its own rows of this operation again. Opaque, at most 4,096 bytes. Keep it with the
+   * operation where you offer ListOperations.
+   *
+   * @generated from field: bytes ledger_record = 10;
+   */
+  ledgerRecord: Uint8Array;
 };
 
 /**
@@ -672,6 +680,100 @@ export declare type ReverseResponse = Message<"processor.v1.ReverseResponse"> & 
 export declare const ReverseResponseSchema: GenMessage<ReverseResponse>;
 
 /**
+ * @generated from message processor.v1.ListOperationsRequest
+ */
+export declare type ListOperationsRequest = Message<"processor.v1.ListOperationsRequest"> & {
+  /**
+   * @generated from field: google.protobuf.Timestamp changed_since = 1;
+   */
+  changedSince?: Timestamp | undefined;
+
+  /**
+   * At most so many in one answer; 1..1000.
+   *
+   * @generated from field: int32 page_size = 2;
+   */
+  pageSize: number;
+
+  /**
+   * That of the answer before; empty for the first one.
+   *
+   * @generated from field: string page_token = 3;
+   */
+  pageToken: string;
+};
+
+/**
+ * Describes the message processor.v1.ListOperationsRequest.
+ * Use `create(ListOperationsRequestSchema)` to create a new message.
+ */
+export declare const ListOperationsRequestSchema: GenMessage<ListOperationsRequest>;
+
+/**
+ * @generated from message processor.v1.ListOperationsResponse
+ */
+export declare type ListOperationsResponse = Message<"processor.v1.ListOperationsResponse"> & {
+  /**
+   * In the order in which they came first.
+   *
+   * @generated from field: repeated processor.v1.ListedOperation operations = 1;
+   */
+  operations: ListedOperation[];
+
+  /**
+   * Empty: there are no more.
+   *
+   * @generated from field: string next_page_token = 2;
+   */
+  nextPageToken: string;
+};
+
+/**
+ * Describes the message processor.v1.ListOperationsResponse.
+ * Use `create(ListOperationsResponseSchema)` to create a new message.
+ */
+export declare const ListOperationsResponseSchema: GenMessage<ListOperationsResponse>;
+
+/**
+ * @generated from message processor.v1.ListedOperation
+ */
+export declare type ListedOperation = Message<"processor.v1.ListedOperation"> & {
+  /**
+   * Authorize, capture, void or refund. What only a Cancel or a Reverse has named is left out.
+   *
+   * @generated from field: payments.v1.Operation.Kind kind = 1;
+   */
+  kind: Operation_Kind;
+
+  /**
+   * As it came first, but for its credentials, which are left out.
+   *
+   * @generated from field: processor.v1.Instruction instruction = 2;
+   */
+  instruction?: Instruction | undefined;
+
+  /**
+   * As GetOperation tells it.
+   *
+   * @generated from field: payments.v1.Outcome outcome = 3;
+   */
+  outcome?: Outcome | undefined;
+
+  /**
+   * Its approval was undone by a Reverse.
+   *
+   * @generated from field: bool reversed = 4;
+   */
+  reversed: boolean;
+};
+
+/**
+ * Describes the message processor.v1.ListedOperation.
+ * Use `create(ListedOperationSchema)` to create a new message.
+ */
+export declare const ListedOperationSchema: GenMessage<ListedOperation>;
+
+/**
  * A processing engine: the PSP's own, in any language. The core is its only caller.
  *
  * The same request_id gives the same outcome, and moves money at most once, until 180 days after its last change. An answer is an
@@ -762,6 +864,17 @@ export declare const ProcessorService: GenService<{
     methodKind: "unary";
     input: typeof ReverseRequestSchema;
     output: typeof ReverseResponseSchema;
+  },
+  /**
+   * Optional. Tells all orders that came first, or whose outcome changed, at or after a time: for a connector whose database was
+   * restored from a backup, and lacks what happened since. UNIMPLEMENTED: it then learns from the events alone.
+   *
+   * @generated from rpc processor.v1.ProcessorService.ListOperations
+   */
+  listOperations: {
+    methodKind: "unary";
+    input: typeof ListOperationsRequestSchema;
+    output: typeof ListOperationsResponseSchema;
   },
 }>;
 

@@ -1,0 +1,57 @@
+import type { Database } from '../proto/runtime/database.ts';
+import type { Log } from '../proto/runtime/log.ts';
+import { type Identity, lastSeen, readIdentity, writeSeen } from './store/database-identity.ts';
+
+// A database that was restored from a backup lacks what happened since, and nothing in it says so. So cores note which one they work on,
+// and when, and do not start on another one until `npm run recover` has brought back what is missing.
+
+/** A replica that takes over goes on with another timeline, a moment after the last core wrote to its predecessor. */
+const FAILOVER_MS = 5 * 60_000;
+
+/** Throws if this is not the database that cores last worked on. A copy that was restored in place, file by file, cannot be told. */
+export async function ensureOwnDatabase(db: Database, log: Log): Promise<void> {
+  const found = await readIdentity(db);
+  if (!found) {
+    log.warn('database.identity_unknown');
+    return;
+  }
+  const last = await lastSeen(db);
+  const differs = last && differences(last, found);
+  if (!last || !differs || differs.length === 0) {
+    await writeSeen(db, found);
+    return;
+  }
+  if (differs.join() !== 'timeline' || last.agoMs > FAILOVER_MS)
+    throw new Error(
+      `this is not the database that was used until ${last.seenAt.toISOString()} (another ${differs.join(', ')}): if it was restored from a ` +
+        'backup, npm run recover brings back what it lacks; if it lacks nothing, npm run recover -- --accept lets it be used (docs/RESTORE.md)',
+    );
+  log.warn('database.failed_over', { timeline: found.timeline });
+  await writeSeen(db, found);
+}
+
+function differences(last: Identity, found: Identity): string[] {
+  return [
+    last.systemIdentifier !== found.systemIdentifier ? 'system identifier' : '',
+    last.databaseOid !== found.databaseOid ? 'database oid' : '',
+    last.timeline !== found.timeline ? 'timeline' : '',
+  ].filter((name) => name !== '');
+}
+
+/** Lets cores start on this database. */
+export async function acceptDatabase(db: Database): Promise<void> {
+  const found = await readIdentity(db);
+  if (found) await writeSeen(db, found);
+}
+
+/** Notes now and then that the database is in use, and alerts when what was noted before is gone: it has lost what was committed. */
+export function watchDatabase(log: Log): (db: Database) => Promise<void> {
+  let written: Date | undefined;
+  return async (db) => {
+    const found = await readIdentity(db);
+    if (!found) return;
+    const last = await lastSeen(db);
+    if (last && written && last.seenAt < written) log.alert('database_went_back', { from: written, to: last.seenAt });
+    written = await writeSeen(db, found);
+  };
+}

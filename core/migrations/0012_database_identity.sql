@@ -1,0 +1,14 @@
+-- Up Migration
+
+-- Which database this is, as the cores last saw it: one that was restored from a backup is another, or has not seen them for a while.
+create table database_identity (
+  only_row boolean primary key default true check (only_row),
+  system_identifier text not null,
+  timeline integer not null,
+  database_oid bigint not null,
+  seen_at timestamptz not null default clock_timestamp()
+);
+
+-- Down Migration
+
+drop table database_identity;

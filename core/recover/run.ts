@@ -1,0 +1,79 @@
+import { isRefusedData, type Tx } from '../../proto/runtime/database.ts';
+import type { Core } from '../context.ts';
+import type { Transaction } from '../transaction.ts';
+
+export interface Recovered {
+  /** Whether the engine lists its operations; undefined: it was not reached, as there was nothing to ask. */
+  engineLists: boolean;
+  /** Messages on the topic, and of them those that are no events of ours. */
+  messages: number;
+  unsigned: number;
+  payments: number;
+  operations: number;
+  events: number;
+  /** Of how many the engine's answer was taken. */
+  answers: number;
+  /** Events that were published since, and are again. */
+  republished: number;
+  /** Still open: the cores ask the engine about them. */
+  open: number;
+  /** What is to be looked at by a human, by payment or request id. */
+  readonly troubles: Map<string, Trouble>;
+}
+
+export type Trouble =
+  /** Its merchant's account is not known: the merchant has to connect again. */
+  | 'account'
+  /** An earlier event of it is neither here nor in what was read. */
+  | 'gap'
+  /** Another event stands under its number. */
+  | 'conflict'
+  /** The event is of an older version, and does not tell what the payment was to be. */
+  | 'unclear'
+  /** The engine did not keep what we sent with the order. */
+  | 'unknown order'
+  /** The order does not fit what the ledger says of its payment. */
+  | 'misfit';
+
+export interface Run {
+  readonly core: Core;
+  readonly since: Date;
+  readonly recovered: Recovered;
+  readonly isDry: boolean;
+  /** In a dry run, payments as they would be. */
+  readonly pretended: Map<string, Transaction>;
+}
+
+/** Payments that are worked on at once. */
+const AT_ONCE = 8;
+
+export async function each<T>(items: readonly T[], work: (item: T) => Promise<unknown>): Promise<void> {
+  const left = items.values();
+  const worker = async () => {
+    for (const item of left) await work(item);
+  };
+  await Promise.all(Array.from({ length: AT_ONCE }, worker));
+}
+
+/** Runs work on a payment in a tx that a dry run takes back. What the database refuses does not fit what it has. */
+export async function inTx<T>(
+  { core, recovered, isDry }: Run,
+  about: string,
+  work: (tx: Tx) => Promise<T>,
+): Promise<T | undefined> {
+  let result: T | undefined;
+  try {
+    await core.db.inTx(async (tx) => {
+      result = await work(tx);
+      if (isDry) throw new TakenBack();
+    });
+  } catch (error) {
+    if (error instanceof TakenBack) return result;
+    if (!isRefusedData(error)) throw error;
+    recovered.troubles.set(about, 'misfit');
+    return undefined;
+  }
+  return result;
+}
+
+class TakenBack extends Error {}

@@ -1,0 +1,48 @@
+import { hasState, maybeRow, onlyRow, type Queryable } from '../../proto/runtime/database.ts';
+
+/** What PostgreSQL calls a database: another cluster, another history of its changes, or another database of the same name. */
+export interface Identity {
+  readonly systemIdentifier: string;
+  readonly timeline: number;
+  readonly databaseOid: bigint;
+}
+
+const DENIED = '42501';
+
+/** Undefined: this login may not ask. */
+export async function readIdentity(db: Queryable): Promise<Identity | undefined> {
+  try {
+    return onlyRow(
+      await db.query<Identity>(
+        `select system_identifier::text as "systemIdentifier", oid::bigint as "databaseOid",
+           ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::integer as timeline
+         from pg_control_system(), pg_database where datname = current_database()`,
+      ),
+    );
+  } catch (error) {
+    if (hasState(error, DENIED)) return undefined;
+    throw error;
+  }
+}
+
+/** As a core last saw it, and how long ago in ms; undefined before the first has started. */
+export async function lastSeen(db: Queryable): Promise<(Identity & { seenAt: Date; agoMs: number }) | undefined> {
+  return maybeRow(
+    await db.query<Identity & { seenAt: Date; agoMs: number }>(
+      `select system_identifier as "systemIdentifier", timeline, database_oid as "databaseOid", seen_at as "seenAt",
+         (extract(epoch from clock_timestamp() - seen_at) * 1000)::float8 as "agoMs"
+       from database_identity`,
+    ),
+  );
+}
+
+/** Answers the time that it wrote. */
+export async function writeSeen(db: Queryable, { systemIdentifier, timeline, databaseOid }: Identity): Promise<Date> {
+  const rows = await db.query<{ seenAt: Date }>(
+    `insert into database_identity (system_identifier, timeline, database_oid) values ($1, $2, $3)
+     on conflict (only_row) do update set system_identifier = $1, timeline = $2, database_oid = $3, seen_at = clock_timestamp()
+     returning seen_at as "seenAt"`,
+    [systemIdentifier, timeline, databaseOid],
+  );
+  return onlyRow(rows).seenAt;
+}

@@ -1,0 +1,102 @@
+import type { Queryable } from '../../proto/runtime/database.ts';
+import type { Operation } from '../operation.ts';
+import type { Transaction } from '../transaction.ts';
+import { columnList, toTableRows } from './columns.ts';
+import type { OutboxRow } from './outbox.ts';
+
+// Rows of a payment as they were: written whole, with their times, under the payment's lock where it stands.
+
+const TRANSACTION = [
+  ...(['id', 'externalId', 'externalMerchantId', 'accountId', 'mode', 'currency', 'requestedAmount'] as const),
+  ...(['paymentMethod', 'authorizeOnly', 'buyerAbsent', 'requestedLastFour', 'state', 'authorizedAmount'] as const),
+  ...(['capturedAmount', 'refundedAmount', 'reason', 'errorCode', 'errorMessage', 'idWithheld', 'lapsed'] as const),
+  ...(['awaitedBuyer', 'setUpAsked', 'allowPartial', 'redirectUrl', 'cardScheme', 'cardBin', 'cardLastFour'] as const),
+  ...(['credentialsOnFile', 'credentialsKeyId', 'sequence', 'createdAt', 'updatedAt'] as const),
+] as const;
+
+const OPERATION = [
+  ...(['id', 'transactionId', 'kind', 'state', 'caller', 'key', 'callId', 'attempt', 'amount'] as const),
+  ...(['approvedAmount', 'reason', 'errorCode', 'errorMessage', 'why', 'processorReference'] as const),
+  ...(['authorizationCode', 'networkTransactionId', 'acquirerReference', 'approvalReceived', 'held'] as const),
+  ...(['asked', 'asks', 'expiresAt', 'processedAt', 'createdAt', 'changedAt', 'finishedAt'] as const),
+] as const;
+
+const EVENT = ['eventId', 'transactionId', 'sequence', 'type', 'value', 'occurredAt', 'traceparent'] as const;
+
+/** Answers false if another payment has its external id. */
+export async function putTransaction(tx: Queryable, transaction: Transaction): Promise<boolean> {
+  const rows = await tx.query(
+    `insert into transactions (${columnList(TRANSACTION)})
+     select ${columnList(TRANSACTION)} from json_populate_recordset(null::transactions, $1)
+     on conflict (id) do update set (${columnList(TRANSACTION)}) = row (${columnList(TRANSACTION, 'excluded.')})
+     returning id`,
+    [toTableRows([transaction], TRANSACTION)],
+  );
+  return rows.length > 0;
+}
+
+/** One that is open is due as soon as its first call is certainly over, `runningMs` after it began (R15). */
+export async function putOperation(tx: Queryable, operation: Operation, runningMs: number): Promise<void> {
+  await tx.query(
+    `insert into operations (${columnList(OPERATION)}, due_at)
+     select ${columnList(OPERATION)}, case when state in ('running', 'waiting', 'unknown') and not held
+       then greatest(clock_timestamp(), created_at + $2::float8 * interval '1 millisecond') end
+     from json_populate_recordset(null::operations, $1)
+     on conflict (id) do update set (${columnList(OPERATION)}, due_at) = row (${columnList(OPERATION, 'excluded.')}, excluded.due_at)`,
+    [toTableRows([operation], OPERATION), runningMs],
+  );
+}
+
+/** Its identity is its id, which is derived from these. */
+export async function renameOperation(
+  db: Queryable,
+  id: string,
+  { caller, key, callId, why }: Pick<Operation, 'caller' | 'key' | 'callId' | 'why'>,
+): Promise<void> {
+  await db.query('update operations set caller = $2, key = $3, call_id = $4, why = $5 where id = $1', [
+    ...[id, caller, key, callId, why],
+  ]);
+}
+
+/** To be published again: whoever has it drops it. */
+export async function putEvent(tx: Queryable, event: Omit<OutboxRow, 'id'>): Promise<void> {
+  await tx.query(
+    `insert into outbox (${columnList(EVENT)}) select ${columnList(EVENT)} from json_populate_recordset(null::outbox, $1)`,
+    [toTableRows([event], EVENT)],
+  );
+}
+
+/** Those of these events that the outbox has, as it has them. */
+export function eventsOf(
+  tx: Queryable,
+  eventIds: readonly string[],
+): Promise<{ eventId: string; value: Uint8Array }[]> {
+  return tx.query(`select event_id as "eventId", value from outbox where event_id = any ($1::uuid[])`, [eventIds]);
+}
+
+export async function hasAccount(tx: Queryable, accountId: string): Promise<boolean> {
+  return (await tx.query('select from merchant_accounts where id = $1', [accountId])).length > 0;
+}
+
+/** Of a payment that was being authorized more may have been told than is known here: nothing is said of it before its end. */
+export async function pendAuthorizing(db: Queryable, runningMs: number): Promise<void> {
+  await db.query(
+    `update transactions set state = 'pending', reason = 5009
+     where state = 'authorizing' and created_at < clock_timestamp() - $1::float8 * interval '1 millisecond'`,
+    [runningMs],
+  );
+}
+
+/** Makes due what is open and began more than `runningMs` ago, so that the engine is asked about it soon. Answers how much is open. */
+export async function makeOpenDue(db: Queryable, runningMs: number, isDry: boolean): Promise<number> {
+  if (!isDry)
+    await db.query(
+      `update operations set due_at = clock_timestamp()
+       where due_at > clock_timestamp() and created_at < clock_timestamp() - $1::float8 * interval '1 millisecond'`,
+      [runningMs],
+    );
+  const [row] = await db.query<{ open: number }>(
+    'select count(*)::integer as open from operations where due_at is not null',
+  );
+  return row?.open ?? 0;
+}

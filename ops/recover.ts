@@ -1,0 +1,176 @@
+import { z } from 'zod';
+import { coreConfig, processorConfig } from '../core/config.ts';
+import { acceptDatabase } from '../core/database-identity.ts';
+import type { Recovered, Trouble } from '../core/recover/run.ts';
+import type { RecoverOptions } from '../core/recover.ts';
+import { createCore } from '../core/service.ts';
+import { lastSeen } from '../core/store/database-identity.ts';
+import { withToken } from '../proto/runtime/callers.ts';
+import { databaseUrl, parseConfig, Secret, text } from '../proto/runtime/config.ts';
+import { createDatabase } from '../proto/runtime/database.ts';
+import { startEmbeddedPostgres } from '../proto/runtime/embedded-postgres.ts';
+import { createGrpcTransport } from '../proto/runtime/grpc-transport.ts';
+import { hideTimerWarnings } from '../proto/runtime/kafka.ts';
+import { kafkaConfig } from '../proto/runtime/kafka-client.ts';
+import { readTopicSince } from '../proto/runtime/kafka-history.ts';
+import { createLog } from '../proto/runtime/log.ts';
+import { ensureSafety } from '../proto/runtime/safe-config.ts';
+import { readTls } from '../proto/runtime/tls.ts';
+import { createProgress, runCommand, UsageError } from './command.ts';
+import { readReason, recorded } from './duty.ts';
+
+const HELP = `Brings back what a database lacks that was restored from a backup: from the events on Kafka and from your engine. Then cores start on it.
+
+  npm run recover -- --reason TEXT [--since TIME] [--dry-run]
+  npm run recover -- --accept --reason TEXT
+
+  --since TIME   from when on something may be missing, such as 2026-11-24T10:00:00Z; by default ten minutes before a core was last seen in it
+  --accept       cores may start on this database as it is; with --since, also where some things could not be brought back
+  --reason TEXT  kept in core.duties
+  --dry-run      says what would be brought back, and changes nothing
+  --as NAME      in whose name; by default the login on this machine
+  --help
+
+Configured as the core is: DATABASE_URL or DATA_DIR, CREDENTIALS_KEY, EVENTS_KEY, MODE_WHEN_ABSENT, PROCESSOR_URL, PROCESSOR_TOKEN, and KAFKA_BROKERS where
+events go over Kafka. It may be stopped and run again, also beside running cores: what is there stays. docs/RESTORE.md tells the whole.
+`;
+
+/** A core looks four times a minute; clocks and the topic's own times may be off a little. */
+const BEFORE_MS = 10 * 60_000;
+
+const config = z
+  .object({ ...coreConfig.shape, ...processorConfig.shape, ...kafkaConfig.shape })
+  .extend({
+    DATABASE_URL: databaseUrl().optional(),
+    DATA_DIR: text().optional(),
+    KAFKA_BROKERS: kafkaConfig.shape.KAFKA_BROKERS.optional(),
+  })
+  .refine(({ DATABASE_URL, DATA_DIR }) => (DATABASE_URL === undefined) !== (DATA_DIR === undefined), {
+    path: ['DATABASE_URL'],
+    message: 'or DATA_DIR must be set, and not both',
+    when: () => true,
+  })
+  .superRefine(ensureSafety);
+
+const TROUBLES: Record<Trouble, string> = {
+  gap: 'earlier events of it are missing: go back further with --since',
+  account: "its merchant's account is not known here: once the merchant has connected again, run this again",
+  conflict: 'this ledger has told of it under the same number: settle it by hand (npm run explain)',
+  unclear: 'an older version told of it, and did not say whether it only holds the money',
+  'unknown order': 'the engine has it without our record: compare it with your books',
+  misfit: 'it does not fit what the ledger says of its payment: compare it with your books',
+};
+const SHOWN = 20;
+
+if (import.meta.main) {
+  hideTimerWarnings(process);
+  await runCommand({
+    name: 'recover',
+    help: HELP,
+    options: {
+      since: { type: 'string' },
+      accept: { type: 'boolean' },
+      reason: { type: 'string' },
+      'dry-run': { type: 'boolean' },
+      as: { type: 'string' },
+    },
+    async run({ since: from, accept = false, reason: given, 'dry-run': isDry = false, as }) {
+      const since = from === undefined ? undefined : z.iso.datetime({ offset: true }).safeParse(from).data;
+      if (from !== undefined && !since) throw new UsageError('--since must be a time such as 2026-11-24T10:00:00Z');
+      const reason = isDry ? '' : readReason(given);
+      const { DATABASE_URL, DATA_DIR, KAFKA_BROKERS, ...rest } = parseConfig(config, process.env);
+      const log = createLog('recover', 'error');
+      const postgres = DATA_DIR
+        ? await startEmbeddedPostgres({ dataDir: DATA_DIR, roles: ['core', 'relay'], log })
+        : undefined;
+      const url = DATABASE_URL ?? new Secret(postgres?.urls.core ?? '');
+      const db = createDatabase({ url: url.reveal(), schema: 'core', poolSize: 2, log });
+      const processor = createGrpcTransport({
+        url: rest.PROCESSOR_URL,
+        tls: readTls('PROCESSOR', rest),
+        interceptors: [withToken(rest.PROCESSOR_TOKEN)],
+        defaultTimeoutMs: rest.PROCESSOR_TIMEOUT_MS,
+      });
+      const unused = { publish: () => Promise.reject(new Error('nothing is published here')) };
+      const core = createCore({ ...rest, DATABASE_URL: url }, { log, processor, events: unused });
+      const accepted = async () => {
+        if (!isDry) await acceptDatabase(db);
+      };
+      try {
+        await core.prepareDatabase();
+        if (accept && !since) {
+          await recorded(db, { command: 'recover', as, reason, asked: { accept } }, async () => {
+            await accepted();
+            return {};
+          });
+          process.stdout.write('Cores may start on this database.\n');
+          return 0;
+        }
+        const last = await lastSeen(db);
+        if (!since && !last) throw new UsageError('no core was ever seen in this database: say --since');
+        const start = since ? new Date(since) : new Date((last?.seenAt.getTime() ?? 0) - BEFORE_MS);
+        const kafka = KAFKA_BROKERS && { ...rest, KAFKA_BROKERS };
+        process.stdout.write(
+          `From ${start.toISOString()} on, from the engine${kafka ? ` and the topic ${kafka.KAFKA_TOPIC}` : '; there is no Kafka'}.\n`,
+        );
+        const progress = createProgress();
+        const options: RecoverOptions = {
+          since: start,
+          readEvents: kafka && ((take) => readTopicSince({ config: kafka, since: start, log, take })),
+          isDry,
+          onProgress: ({ messages, payments, events, operations, answers }, step) =>
+            progress.show(
+              `${step}: ${payments} payments, ${operations} operations, ${events} events of ${messages} messages, ${answers} answers`,
+            ),
+        };
+        const asked = { since: start.toISOString(), accept };
+        const work = async () => {
+          const { troubles, ...counts } = await core.recover(options);
+          progress.end();
+          return { ...counts, troubles: Object.fromEntries(troubles) };
+        };
+        const result = isDry ? await work() : await recorded(db, { command: 'recover', as, reason, asked }, work);
+        const recovered = { ...result, troubles: new Map(Object.entries(result.troubles)) };
+        process.stdout.write(tell(recovered, isDry));
+        const isBlocked = [...recovered.troubles.values()].some((trouble) => trouble === 'gap') && !accept;
+        if (isBlocked) {
+          process.stdout.write('Cores do not start on it yet: go back further with --since, or add --accept.\n');
+          return 1;
+        }
+        await accepted();
+        if (!isDry) process.stdout.write('Cores may start on this database.\n');
+        return recovered.troubles.size > 0 ? 1 : 0;
+      } finally {
+        processor.close();
+        await core.stop();
+        await db.close();
+        await postgres?.stop();
+      }
+    },
+  });
+}
+
+function tell(recovered: Recovered, isDry: boolean): string {
+  const { engineLists, messages, unsigned, payments, operations, events, answers, republished, open, troubles } =
+    recovered;
+  const lines = [
+    `${isDry ? 'Would bring' : 'Brought'} back ${payments} payments, ${operations} operations, ${events} events (of ${messages} messages).`,
+    engineLists
+      ? `The engine told of ${answers} outcomes that no event had told of.`
+      : 'The engine does not offer ListOperations: what happened without an event is not known here. Compare your books.',
+    ...(unsigned > 0
+      ? [`${unsigned} messages are no events of ours, or signed with a key that is not in EVENTS_KEY.`]
+      : []),
+    ...(republished > 0
+      ? [`${republished} events of that time are published again: whoever has them drops them.`]
+      : []),
+    `${open} operations are open: the cores ask the engine about them.`,
+  ];
+  const byTrouble = Map.groupBy(troubles, ([, trouble]) => trouble);
+  for (const [trouble, ids] of byTrouble) {
+    const shown = ids.slice(0, SHOWN).map(([id]) => `  ${id}`);
+    lines.push(`${ids.length} to look at, since ${TROUBLES[trouble]}`, ...shown);
+    if (ids.length > SHOWN) lines.push(`  and ${ids.length - SHOWN} more, in core.duties`);
+  }
+  return `${lines.join('\n')}\n`;
+}

@@ -1,0 +1,109 @@
+import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { randomBytes, randomUUID } from 'node:crypto';
+import path from 'node:path';
+import { watchDatabase } from '../../core/database-identity.ts';
+import { createDatabase } from '../../proto/runtime/database.ts';
+import { createTestCore, KEYS } from '../support/core.ts';
+import { asAdmin, asDatabase, freshDatabase, testDatabaseUrl } from '../support/database.ts';
+import { quietLog } from '../support/log.ts';
+
+describe('a core that starts', function () {
+  this.timeout(30_000);
+  let url: string;
+  const startAndStop = async (on: string) => {
+    const { stop, log } = await createTestCore({ url: on });
+    await stop();
+    return log.lines.map(({ event }) => event);
+  };
+  const set = (on: string, what: string) =>
+    asDatabase(on, (client) => client.query(`update core.database_identity set ${what}`));
+  /** The same rows in another database, as a dump would make it. */
+  const copy = async () => {
+    const name = `test_${randomUUID().replaceAll('-', '')}`;
+    await asAdmin((client) => client.query(`create database ${name} template ${path.basename(new URL(url).pathname)}`));
+    return testDatabaseUrl(name);
+  };
+  const recover = (on: string, ...args: string[]) =>
+    new Promise<{ code: number; out: string; err: string }>((resolve) => {
+      const env = {
+        ...KEYS,
+        PATH: process.env.PATH,
+        DATABASE_URL: on,
+        MODE_WHEN_ABSENT: 'sandbox',
+        PROCESSOR_URL: 'http://127.0.0.1:9',
+        PROCESSOR_TOKEN: randomBytes(32).toString('hex'),
+      };
+      const file = path.join(import.meta.dirname, '../../ops/recover.ts');
+      execFile(process.execPath, [file, ...args], { env }, (error, out, err) =>
+        resolve({ code: error ? Number(error.code) : 0, out, err }),
+      );
+    });
+  before(async () => {
+    url = await freshDatabase();
+    await startAndStop(url);
+  });
+
+  it('starts again on its database', async () => {
+    await startAndStop(url);
+  });
+
+  it('goes on after a fail-over, and says so', async () => {
+    await set(url, 'timeline = timeline + 1');
+    assert.ok((await startAndStop(url)).includes('database.failed_over'));
+  });
+
+  it('does not start where the timeline is another one after a while', async () => {
+    await set(url, `timeline = timeline + 1, seen_at = now() - interval '6 minutes'`);
+    await assert.rejects(startAndStop(url), /used until .* \(another timeline\).* npm run recover/);
+    await set(url, 'timeline = timeline - 1');
+    await startAndStop(url);
+  });
+
+  it('does not start on another cluster, however soon', async () => {
+    await set(url, `system_identifier = '1'`);
+    await assert.rejects(startAndStop(url), /another system identifier/);
+    await asDatabase(url, (client) => client.query('truncate core.database_identity'));
+    await startAndStop(url);
+  });
+
+  it('does not start on a copy, until npm run recover accepts it', async () => {
+    const other = await copy();
+    await assert.rejects(startAndStop(other), /another database oid/);
+    const { code, err } = await recover(other, '--accept');
+    assert.deepEqual([code, err.includes('--reason is needed')], [2, true]);
+    const accepted = await recover(other, '--accept', '--reason', 'moved, nothing is missing', '--as', 'ann');
+    assert.deepEqual([accepted.code, accepted.out], [0, 'Cores may start on this database.\n'], accepted.err);
+    await startAndStop(other);
+    const { rows } = await asDatabase(other, (client) =>
+      client.query(`select step, operator, reason from core.duties where command = 'recover' order by id`),
+    );
+    assert.deepEqual(rows, [
+      { step: 'begun', operator: 'ann', reason: 'moved, nothing is missing' },
+      { step: 'ended', operator: 'ann', reason: 'moved, nothing is missing' },
+    ]);
+  });
+
+  it('does not start where the engine could not be asked, and nothing is lost by trying again', async () => {
+    const other = await copy();
+    const { code, err } = await recover(other, '--reason', 'restored');
+    assert.equal(code, 1);
+    assert.match(err, /^recover: the engine did not answer ListOperations: Unavailable\n$/);
+    await assert.rejects(startAndStop(other), /another database oid/);
+  });
+
+  it('alerts while it runs when what it wrote is gone', async () => {
+    const log = quietLog();
+    const db = createDatabase({ url, schema: 'core', poolSize: 1, log });
+    const look = watchDatabase(log);
+    for (let i = 0; i < 3; i++) await look(db);
+    const alerts = () => log.lines.filter(({ alert }) => alert).map(({ alert }) => alert);
+    assert.deepEqual(alerts(), []);
+    await set(url, `seen_at = seen_at - interval '1 second'`);
+    await look(db);
+    assert.deepEqual(alerts(), ['database_went_back']);
+    await look(db);
+    assert.equal(alerts().length, 1);
+    await db.close();
+  });
+});
