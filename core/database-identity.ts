@@ -1,6 +1,6 @@
 import type { Database } from '../proto/runtime/database.ts';
 import type { Log } from '../proto/runtime/log.ts';
-import { type Identity, lastSeen, readIdentity, writeSeen } from './store/database-identity.ts';
+import { type Identity, type LastSeen, lastSeen, readIdentity, writeSeen } from './store/database-identity.ts';
 
 // A database that was restored from a backup lacks what happened since, and nothing in it says so. So cores note which one they work on,
 // and when, and do not start on another one until `npm run recover` has brought back what is missing.
@@ -16,18 +16,26 @@ export async function ensureOwnDatabase(db: Database, log: Log): Promise<void> {
     return;
   }
   const last = await lastSeen(db);
-  const differs = last && differences(last, found);
-  if (!last || !differs || differs.length === 0) {
-    await writeSeen(db, found);
-    return;
-  }
-  if (differs.join() !== 'timeline' || last.agoMs > FAILOVER_MS)
+  const problem = last && strangeness(last, found);
+  if (problem)
     throw new Error(
-      `this is not the database that was used until ${last.seenAt.toISOString()} (another ${differs.join(', ')}): if it was restored from a ` +
-        'backup, npm run recover brings back what it lacks; if it lacks nothing, npm run recover -- --accept lets it be used (docs/RESTORE.md)',
+      `${problem}: if it was restored from a backup, npm run recover brings back what it lacks; if it lacks nothing, ` +
+        'npm run recover -- --accept lets it be used (docs/RESTORE.md)',
     );
-  log.warn('database.failed_over', { timeline: found.timeline });
+  if (last && last.timeline !== found.timeline) log.warn('database.failed_over', { timeline: found.timeline });
   await writeSeen(db, found);
+}
+
+/** What keeps cores from starting on this database, if anything does. */
+export async function findStrangeness(db: Database): Promise<string | undefined> {
+  const [found, last] = [await readIdentity(db), await lastSeen(db)];
+  return found && last && strangeness(last, found);
+}
+
+function strangeness(last: LastSeen, found: Identity): string | undefined {
+  const differs = differences(last, found);
+  if (differs.length === 0 || (differs.join() === 'timeline' && last.agoMs <= FAILOVER_MS)) return undefined;
+  return `this is not the database that was used until ${last.seenAt.toISOString()} (another ${differs.join(', ')})`;
 }
 
 function differences(last: Identity, found: Identity): string[] {

@@ -11,7 +11,7 @@ import { standaloneConfig as relayConfig } from '../webhook-relay/config.ts';
 import { keysInUse } from '../webhook-relay/store.ts';
 import { colour, runCommand, UsageError } from './command.ts';
 import { type Check, type Finding, fail, ok, runChecks, skip } from './doctor/check.ts';
-import { aboutKeys, schemaCheck, serverCheck } from './doctor/databases.ts';
+import { aboutIdentity, aboutKeys, schemaCheck, serverCheck } from './doctor/databases.ts';
 import {
   engineCheck,
   kafkaCheck,
@@ -111,6 +111,7 @@ function checksOf(service: Service | 'connector', config: Settings): Check[] {
       return [
         ...aboutKeys('CREDENTIALS_KEY', inUse.credentials, ringOf('CREDENTIALS_KEY')),
         ...aboutKeys('EVENTS_KEY', inUse.events, ringOf('EVENTS_KEY')),
+        ...(await aboutIdentity(db)),
       ];
     });
     const tls = readTls('PROCESSOR', config as Parameters<typeof readTls<'PROCESSOR'>>[1]);

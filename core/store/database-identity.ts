@@ -25,10 +25,13 @@ export async function readIdentity(db: Queryable): Promise<Identity | undefined>
   }
 }
 
-/** As a core last saw it, and how long ago in ms; undefined before the first has started. */
-export async function lastSeen(db: Queryable): Promise<(Identity & { seenAt: Date; agoMs: number }) | undefined> {
+/** As a core last saw it, and how many ms ago. */
+export type LastSeen = Identity & { readonly seenAt: Date; readonly agoMs: number };
+
+/** Undefined before the first core has started. */
+export async function lastSeen(db: Queryable): Promise<LastSeen | undefined> {
   return maybeRow(
-    await db.query<Identity & { seenAt: Date; agoMs: number }>(
+    await db.query<LastSeen>(
       `select system_identifier as "systemIdentifier", timeline, database_oid as "databaseOid", seen_at as "seenAt",
          (extract(epoch from clock_timestamp() - seen_at) * 1000)::float8 as "agoMs"
        from database_identity`,

@@ -1,5 +1,6 @@
 import { readdirSync } from 'node:fs';
 import path from 'node:path';
+import { findStrangeness } from '../../core/database-identity.ts';
 import { createDatabase, type Database } from '../../proto/runtime/database.ts';
 import { createLog } from '../../proto/runtime/log.ts';
 import { appliedMigrations, serverFacts } from '../store-doctor.ts';
@@ -135,6 +136,13 @@ function aboutMigrations(schema: string, service: string, applied: readonly stri
       ),
     ];
   return [ok(`all ${files.length} migrations of ${schema} are applied`)];
+}
+
+/** Whether cores start on it, or it was restored from a backup. */
+export async function aboutIdentity(db: Database): Promise<Finding[]> {
+  if (!(await appliedMigrations(db)).includes('0012_database_identity')) return [];
+  const problem = await findStrangeness(db);
+  return problem ? [fail(problem, 'run npm run recover, which brings back what a backup lacks (docs/RESTORE.md)')] : [];
 }
 
 /** Stored data whose key is missing, and keys that nothing needs any more. */

@@ -187,6 +187,14 @@ describe('the doctor', function () {
     assert.match((await examine(env)).of('warn').join(), /migrations of core are missing: 0009_search/);
     await inCore(`insert into core.migrations (name, run_on) values ('0009_search', now())`);
   });
+  it('finds a database that was restored, and is not recovered yet', async () => {
+    const inCore = (sql: string) => asDatabase(postgres.urls.core ?? '', (client) => client.query(sql));
+    await inCore(`insert into core.database_identity values (true, '1', 1, 1)
+                  on conflict (only_row) do update set system_identifier = '1'`);
+    const { of } = await examine(env);
+    assert.match(of('FAIL').join(), /not the database that was used until .* npm run recover/);
+    await inCore('delete from core.database_identity');
+  });
   finds(
     'stored data whose key is gone',
     () => ({ CREDENTIALS_KEY: newKey('other') }),
