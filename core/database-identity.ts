@@ -54,12 +54,14 @@ export async function acceptDatabase(db: Database): Promise<void> {
 
 /** Notes now and then that the database is in use, and alerts when what was noted before is gone: it has lost what was committed. */
 export function watchDatabase(log: Log): (db: Database) => Promise<void> {
-  let written: Date | undefined;
+  let written: { notes: bigint; at: Date } | undefined;
   return async (db) => {
     const found = await readIdentity(db);
     if (!found) return;
     const last = await lastSeen(db);
-    if (last && written && last.seenAt < written) log.alert('database_went_back', { from: written, to: last.seenAt });
-    written = await writeSeen(db, found);
+    if (last && written && last.notes < written.notes)
+      log.alert('database_went_back', { from: written.at, to: last.seenAt });
+    const notes = await writeSeen(db, found);
+    if (notes !== undefined) written = { notes, at: new Date(performance.timeOrigin + performance.now()) };
   };
 }

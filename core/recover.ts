@@ -11,7 +11,6 @@ import {
 } from './recover/from-engine.ts';
 import { applyEvents, readEvent } from './recover/from-events.ts';
 import { each, type Recovered, type Run } from './recover/run.ts';
-import { unpublishPeriod } from './store/outbox.ts';
 import { makeOpenDue, pendAuthorizing } from './store/restore.ts';
 
 // A ledger that was restored from a backup lacks what happened since; others know it. First come the payments that the engine was sent, as
@@ -32,7 +31,6 @@ export async function recover(core: Core, options: RecoverOptions): Promise<Reco
   const { since, readEvents, isDry, onProgress } = options;
   const recovered: Recovered = {
     ...{ engineLists: true, messages: 0, unsigned: 0, payments: 0, operations: 0, events: 0, answers: 0, open: 0 },
-    republished: 0,
     troubles: new Map(),
   };
   const run: Run = { core, since, recovered, isDry, pretended: new Map() };
@@ -46,7 +44,8 @@ export async function recover(core: Core, options: RecoverOptions): Promise<Reco
     const events = messages.flatMap((message) => readEvent(run, message));
     const ofPayments = Map.groupBy(events, ({ event }) => event.transactionId);
     await each([...ofPayments], async ([id, ofPayment]) => {
-      if (await applyEvents(run, ofPayment)) touched.add(id);
+      touched.add(id);
+      await applyEvents(run, ofPayment);
     });
     onProgress(recovered, 'events');
   });
@@ -64,8 +63,6 @@ export async function recover(core: Core, options: RecoverOptions): Promise<Reco
       onProgress(recovered, 'outcomes');
     });
   if (!isDry) await pendAuthorizing(core.db, runningMs(core));
-  // A relay whose rows were restored too lacks what it had not received then.
-  if (readEvents && !isDry) recovered.republished = await unpublishPeriod(core.db, since.toISOString());
   recovered.open = await makeOpenDue(core.db, runningMs(core), isDry);
   return recovered;
 }

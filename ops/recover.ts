@@ -5,6 +5,7 @@ import type { Recovered, Trouble } from '../core/recover/run.ts';
 import type { RecoverOptions } from '../core/recover.ts';
 import { createCore } from '../core/service.ts';
 import { lastSeen } from '../core/store/database-identity.ts';
+import { unpublishPeriod } from '../core/store/outbox.ts';
 import { withToken } from '../proto/runtime/callers.ts';
 import { databaseUrl, parseConfig, Secret, text } from '../proto/runtime/config.ts';
 import { createDatabase } from '../proto/runtime/database.ts';
@@ -61,6 +62,8 @@ const TROUBLES: Record<Trouble, string> = {
   misfit: 'it does not fit what the ledger says of its payment: compare it with your books',
 };
 const SHOWN = 20;
+/** Of a large outbox many rows are looked at. */
+const STATEMENT_MS = 600_000;
 
 if (import.meta.main) {
   hideTimerWarnings(process);
@@ -84,7 +87,13 @@ if (import.meta.main) {
         ? await startEmbeddedPostgres({ dataDir: DATA_DIR, roles: ['core', 'relay'], log })
         : undefined;
       const url = DATABASE_URL ?? new Secret(postgres?.urls.core ?? '');
-      const db = createDatabase({ url: url.reveal(), schema: 'core', poolSize: 2, log });
+      const db = createDatabase({
+        url: url.reveal(),
+        schema: 'core',
+        poolSize: 2,
+        statementTimeoutMs: STATEMENT_MS,
+        log,
+      });
       const processor = createGrpcTransport({
         url: rest.PROCESSOR_URL,
         tls: readTls('PROCESSOR', rest),
@@ -132,6 +141,10 @@ if (import.meta.main) {
         const result = isDry ? await work() : await recorded(db, { command: 'recover', as, reason, asked }, work);
         const recovered = { ...result, troubles: new Map(Object.entries(result.troubles)) };
         process.stdout.write(tell(recovered, isDry));
+        // A relay whose rows were restored too lacks what it had not received then.
+        const again = kafka && !isDry ? await unpublishPeriod(db, start.toISOString()) : 0;
+        if (again > 0)
+          process.stdout.write(`${again} events of that time are published again: whoever has them drops them.\n`);
         const isBlocked = [...recovered.troubles.values()].some((trouble) => trouble === 'gap') && !accept;
         if (isBlocked) {
           process.stdout.write('Cores do not start on it yet: go back further with --since, or add --accept.\n');
@@ -151,8 +164,7 @@ if (import.meta.main) {
 }
 
 function tell(recovered: Recovered, isDry: boolean): string {
-  const { engineLists, messages, unsigned, payments, operations, events, answers, republished, open, troubles } =
-    recovered;
+  const { engineLists, messages, unsigned, payments, operations, events, answers, open, troubles } = recovered;
   const lines = [
     `${isDry ? 'Would bring' : 'Brought'} back ${payments} payments, ${operations} operations, ${events} events (of ${messages} messages).`,
     engineLists
@@ -160,9 +172,6 @@ function tell(recovered: Recovered, isDry: boolean): string {
       : 'The engine does not offer ListOperations: what happened without an event is not known here. Compare your books.',
     ...(unsigned > 0
       ? [`${unsigned} messages are no events of ours, or signed with a key that is not in EVENTS_KEY.`]
-      : []),
-    ...(republished > 0
-      ? [`${republished} events of that time are published again: whoever has them drops them.`]
       : []),
     `${open} operations are open: the cores ask the engine about them.`,
   ];

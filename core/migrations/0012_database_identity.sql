@@ -6,7 +6,9 @@ create table database_identity (
   system_identifier text not null,
   timeline integer not null,
   database_oid bigint not null,
-  seen_at timestamptz not null default clock_timestamp()
+  seen_at timestamptz not null default clock_timestamp(),
+  -- How often it was noted: clocks of two servers differ, this does not go back.
+  notes bigint not null default 1
 );
 
 -- Down Migration

@@ -66,7 +66,7 @@ export async function beginPayment(run: Run, { instruction, outcome }: ListedOpe
     awaitedBuyer: outcome?.kind.case === 'buyerAction',
   });
   const begun = await inTx(run, transactionId, async (tx) => {
-    if (!(await hasAccount(tx, payment.accountId))) return 'account' as const;
+    if (!(await hasAccount(tx, payment.accountId, payment.externalMerchantId))) return 'account' as const;
     await putTransaction(tx, transaction);
     const { attempt } = instruction;
     const facts = { ...operation, id: requestId, transactionId, kind: 'authorize', attempt, createdAt } as const;

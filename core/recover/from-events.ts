@@ -32,8 +32,8 @@ export function readEvent({ core, recovered }: Run, message: BusMessage): Read[]
   return [];
 }
 
-/** Moves a payment on by the events that it lacks, in their order. Answers whether there were any. */
-export async function applyEvents(run: Run, read: readonly Read[]): Promise<boolean> {
+/** Moves a payment on by the events that it lacks, in their order. */
+export async function applyEvents(run: Run, read: readonly Read[]): Promise<void> {
   const { core, recovered, isDry, pretended } = run;
   const id = read[0]!.event.transactionId;
   const counts = await inTx(run, id, async (tx) => {
@@ -56,7 +56,8 @@ export async function applyEvents(run: Run, read: readonly Read[]): Promise<bool
       const last = transaction?.sequence ?? 0n;
       if (event.sequence <= last) continue;
       if (event.sequence > last + 1n) count.trouble = 'gap';
-      else if (event.merchantAccountId && !(await hasAccount(tx, event.merchantAccountId))) count.trouble = 'account';
+      else if (event.merchantAccountId && !(await hasAccount(tx, event.merchantAccountId, event.externalMerchantId)))
+        count.trouble = 'account';
       if (count.trouble) break;
       const operation = operationAfter(event, operations);
       const after = operation ? [...operations.filter((one) => one.id !== operation.id), operation] : operations;
@@ -76,12 +77,11 @@ export async function applyEvents(run: Run, read: readonly Read[]): Promise<bool
     if (isDry && transaction) pretended.set(id, transaction);
     return count;
   });
-  if (!counts) return false;
+  if (!counts) return;
   if (counts.trouble) recovered.troubles.set(id, counts.trouble);
   recovered.payments += counts.payments;
   recovered.operations += counts.operations;
   recovered.events += counts.events;
-  return counts.events > 0;
 }
 
 /** The tx that decided the payment closed its cancel (R16). */

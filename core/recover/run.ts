@@ -13,8 +13,6 @@ export interface Recovered {
   events: number;
   /** Of how many the engine's answer was taken. */
   answers: number;
-  /** Events that were published since, and are again. */
-  republished: number;
   /** Still open: the cores ask the engine about them. */
   open: number;
   /** What is to be looked at by a human, by payment or request id. */

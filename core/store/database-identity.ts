@@ -1,4 +1,4 @@
-import { hasState, maybeRow, onlyRow, type Queryable } from '../../proto/runtime/database.ts';
+import { hasState, isReadOnly, maybeRow, onlyRow, type Queryable } from '../../proto/runtime/database.ts';
 
 /** What PostgreSQL calls a database: another cluster, another history of its changes, or another database of the same name. */
 export interface Identity {
@@ -8,8 +8,10 @@ export interface Identity {
 }
 
 const DENIED = '42501';
+/** It is a replica. */
+const IN_RECOVERY = '55000';
 
-/** Undefined: this login may not ask. */
+/** Undefined: this login may not ask, or it is a replica that only reads. */
 export async function readIdentity(db: Queryable): Promise<Identity | undefined> {
   try {
     return onlyRow(
@@ -20,32 +22,41 @@ export async function readIdentity(db: Queryable): Promise<Identity | undefined>
       ),
     );
   } catch (error) {
-    if (hasState(error, DENIED)) return undefined;
+    if (hasState(error, DENIED) || hasState(error, IN_RECOVERY)) return undefined;
     throw error;
   }
 }
 
 /** As a core last saw it, and how many ms ago. */
-export type LastSeen = Identity & { readonly seenAt: Date; readonly agoMs: number };
+export type LastSeen = Identity & { readonly seenAt: Date; readonly agoMs: number; readonly notes: bigint };
 
 /** Undefined before the first core has started. */
 export async function lastSeen(db: Queryable): Promise<LastSeen | undefined> {
   return maybeRow(
     await db.query<LastSeen>(
-      `select system_identifier as "systemIdentifier", timeline, database_oid as "databaseOid", seen_at as "seenAt",
+      `select system_identifier as "systemIdentifier", timeline, database_oid as "databaseOid", seen_at as "seenAt", notes,
          (extract(epoch from clock_timestamp() - seen_at) * 1000)::float8 as "agoMs"
        from database_identity`,
     ),
   );
 }
 
-/** Answers the time that it wrote. */
-export async function writeSeen(db: Queryable, { systemIdentifier, timeline, databaseOid }: Identity): Promise<Date> {
-  const rows = await db.query<{ seenAt: Date }>(
-    `insert into database_identity (system_identifier, timeline, database_oid) values ($1, $2, $3)
-     on conflict (only_row) do update set system_identifier = $1, timeline = $2, database_oid = $3, seen_at = clock_timestamp()
-     returning seen_at as "seenAt"`,
-    [systemIdentifier, timeline, databaseOid],
-  );
-  return onlyRow(rows).seenAt;
+/** Answers how often it was noted with this; undefined where nothing can be written (R50). */
+export async function writeSeen(
+  db: Queryable,
+  { systemIdentifier, timeline, databaseOid }: Identity,
+): Promise<bigint | undefined> {
+  try {
+    const rows = await db.query<{ notes: bigint }>(
+      `insert into database_identity (system_identifier, timeline, database_oid) values ($1, $2, $3)
+       on conflict (only_row) do update
+         set system_identifier = $1, timeline = $2, database_oid = $3, seen_at = clock_timestamp(), notes = database_identity.notes + 1
+       returning notes`,
+      [systemIdentifier, timeline, databaseOid],
+    );
+    return onlyRow(rows).notes;
+  } catch (error) {
+    if (isReadOnly(error)) return undefined;
+    throw error;
+  }
 }

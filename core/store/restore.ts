@@ -74,8 +74,10 @@ export function eventsOf(
   return tx.query(`select event_id as "eventId", value from outbox where event_id = any ($1::uuid[])`, [eventIds]);
 }
 
-export async function hasAccount(tx: Queryable, accountId: string): Promise<boolean> {
-  return (await tx.query('select from merchant_accounts where id = $1', [accountId])).length > 0;
+export async function hasAccount(tx: Queryable, accountId: string, externalMerchantId: string): Promise<boolean> {
+  const values = [accountId, externalMerchantId];
+  const rows = await tx.query('select from merchant_accounts where id = $1 and external_merchant_id = $2', values);
+  return rows.length > 0;
 }
 
 /** Of a payment that was being authorized more may have been told than is known here: nothing is said of it before its end. */

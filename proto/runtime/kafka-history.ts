@@ -40,6 +40,10 @@ export async function readTopicSince(options: {
       retry: { restartOnFailure: async () => false },
     });
     const done = Promise.withResolvers<void>();
+    const stalled = setTimeout(
+      () => done.reject(new Error(`nothing of ${topic} came for ${STALL_MS / 1000} s`)),
+      STALL_MS,
+    );
     consumer.on(consumer.events.CRASH, ({ payload }) => done.reject(refusedBatch(payload.error, topic)));
     try {
       await consumer.connect();
@@ -47,12 +51,14 @@ export async function readTopicSince(options: {
       await consumer.run({
         autoCommit: false,
         eachBatch: async ({ batch: { partition, messages }, heartbeat }) => {
+          stalled.refresh();
           const end = left.get(partition);
           if (end === undefined) return;
           const wanted = messages.filter(({ offset }) => BigInt(offset) < end);
           for (let from = 0; from < wanted.length; from += CHUNK) {
             await take(wanted.slice(from, from + CHUNK).map(toBusMessage));
             await heartbeat();
+            stalled.refresh();
           }
           if (BigInt(messages.at(-1)?.offset ?? 0) + 1n >= end) left.delete(partition);
           if (left.size === 0) done.resolve();
@@ -62,12 +68,15 @@ export async function readTopicSince(options: {
         consumer.seek({ topic, partition, offset: left.has(partition) ? offset : String(ends.get(partition) ?? 0n) });
       await done.promise;
     } finally {
+      clearTimeout(stalled);
       await consumer.disconnect();
     }
   } finally {
     await admin.disconnect();
   }
 }
+
+const STALL_MS = 60_000;
 
 /** Messages that are taken between two heartbeats. */
 const CHUNK = 200;

@@ -189,7 +189,7 @@ describe('the doctor', function () {
   });
   it('finds a database that was restored, and is not recovered yet', async () => {
     const inCore = (sql: string) => asDatabase(postgres.urls.core ?? '', (client) => client.query(sql));
-    await inCore(`insert into core.database_identity values (true, '1', 1, 1)
+    await inCore(`insert into core.database_identity (system_identifier, timeline, database_oid) values ('1', 1, 1)
                   on conflict (only_row) do update set system_identifier = '1'`);
     const { of } = await examine(env);
     assert.match(of('FAIL').join(), /not the database that was used until .* npm run recover/);
