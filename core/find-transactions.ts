@@ -21,6 +21,7 @@ import type { Core } from './context.ts';
 import * as convert from './convert.ts';
 import { newestOperationsOf } from './store/operations.ts';
 import {
+  planForValues,
   listTransactions as selectTransactions,
   transactionByExternalId,
   transactionById,
@@ -72,7 +73,7 @@ export async function listTransactions(
 ): Promise<ListTransactionsResponse> {
   validList(request);
   const limit = readPageSize(request.pageSize);
-  const found = await selectTransactions(core.db, {
+  const filter = {
     before: readPageToken(request.pageToken),
     accountId: request.merchantAccountId || null,
     externalMerchantId: request.externalMerchantId || null,
@@ -81,6 +82,10 @@ export async function listTransactions(
     createdBefore: readTime(request.createdBefore, 'created_before'),
     requested: request.amount === undefined ? null : { amount: request.amount, currency: request.currency },
     limit: limit + 1,
+  };
+  const found = await core.db.inTx(async (tx) => {
+    await planForValues(tx);
+    return selectTransactions(tx, filter);
   });
   const page = found.slice(0, limit);
   return create(ListTransactionsResponseSchema, {

@@ -106,6 +106,14 @@ export interface TransactionFilter {
   readonly limit: number;
 }
 
+/**
+ * Statements of this tx are planned for their own values. A plan for any would take an amount that nobody paid for a frequent one where
+ * amounts are few, and look for it through the whole ledger.
+ */
+export async function planForValues(tx: Queryable): Promise<void> {
+  await tx.query('set local plan_cache_mode = force_custom_plan');
+}
+
 /** Newest first, from before a cursor. */
 export async function listTransactions(
   db: Queryable,

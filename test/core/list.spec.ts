@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { timestampDate, timestampFromDate } from '@bufbuild/protobuf/wkt';
 import { type Client, Code } from '@connectrpc/connect';
-import { listTransactions } from '../../core/store/transactions.ts';
+import { listTransactions, planForValues } from '../../core/store/transactions.ts';
 import type { PaymentsService } from '../../proto/gen/payments/v1/payments_service_pb.js';
 import { Transaction_State as State } from '../../proto/gen/payments/v1/transaction_pb.js';
 import { cardPayment, createTestCore, type TestCore } from '../support/core.ts';
@@ -181,5 +181,18 @@ describe('ListTransactions', () => {
       assert.match(plan, new RegExp(`Index Scan (using|on) ${index} `), plan);
       assert.doesNotMatch(plan, /Seq Scan/, plan);
     }
+    // Where all have one amount, that is no reason to look for another one through all of them.
+    for (const column of ['requested_amount', 'currency'])
+      await test.db.query(`alter table transactions alter column ${column} set (n_distinct = 1)`);
+    await test.db.query('analyze transactions');
+    await test.db.inTx(async (tx) => {
+      await planForValues(tx);
+      const requested = { amount: 2n, currency: 'EUR' };
+      assert.deepEqual(await listTransactions(tx, { ...everything, requested }), []);
+      const [read] = await tx.query<{ rows: bigint }>(
+        `select seq_tup_read + idx_tup_fetch as rows from pg_stat_xact_user_tables where schemaname = 'core' and relname = 'transactions'`,
+      );
+      assert.ok(Number(read?.rows) < 100, `${read?.rows} rows were read`);
+    });
   });
 });
