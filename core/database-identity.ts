@@ -1,6 +1,13 @@
 import type { Database } from '../proto/runtime/database.ts';
 import type { Log } from '../proto/runtime/log.ts';
-import { type Identity, type LastSeen, lastSeen, readIdentity, writeSeen } from './store/database-identity.ts';
+import {
+  type Identity,
+  type LastSeen,
+  lastSeen,
+  readIdentity,
+  writeLack,
+  writeSeen,
+} from './store/database-identity.ts';
 
 // A database that was restored from a backup lacks what happened since, and nothing in it says so. So cores note which one they work on,
 // and when, and do not start on another one until `npm run recover` has brought back what is missing.
@@ -17,50 +24,61 @@ export async function ensureOwnDatabase(db: Database, log: Log): Promise<void> {
   }
   const last = await lastSeen(db);
   const problem = last && strangeness(last, found);
-  if (problem)
+  if (problem) {
+    await writeLack(db, last.seenAt);
     throw new Error(
       `${problem}: if it was restored from a backup, npm run recover brings back what it lacks; if it lacks nothing, ` +
         'npm run recover -- --accept lets it be used (docs/RESTORE.md)',
     );
+  }
+  if (last?.lacksSince) log.warn('database.lacks', { since: last.lacksSince });
   if (last && last.timeline !== found.timeline) log.warn('database.failed_over', { timeline: found.timeline });
   await writeSeen(db, found);
 }
 
-/** What keeps cores from starting on this database, if anything does. */
-export async function findStrangeness(db: Database): Promise<string | undefined> {
+/** What is wrong with this database, if anything is: cores do not start on it, or something may be missing. */
+export async function findStrangeness(db: Database): Promise<{ problem: string; starts: boolean } | undefined> {
   const [found, last] = [await readIdentity(db), await lastSeen(db)];
-  return found && last && strangeness(last, found);
+  const problem = found && last && strangeness(last, found);
+  if (problem) return { problem, starts: false };
+  if (!last?.lacksSince) return undefined;
+  return { problem: `something may be missing since ${last.lacksSince.toISOString()}`, starts: true };
 }
 
 function strangeness(last: LastSeen, found: Identity): string | undefined {
-  const differs = differences(last, found);
-  if (differs.length === 0 || (differs.join() === 'timeline' && last.agoMs <= FAILOVER_MS)) return undefined;
-  return `this is not the database that was used until ${last.seenAt.toISOString()} (another ${differs.join(', ')})`;
-}
-
-function differences(last: Identity, found: Identity): string[] {
-  return [
+  const differs = [
     last.systemIdentifier !== found.systemIdentifier ? 'system identifier' : '',
     last.databaseOid !== found.databaseOid ? 'database oid' : '',
     last.timeline !== found.timeline ? 'timeline' : '',
   ].filter((name) => name !== '');
+  if (differs.length === 0 || (differs.join() === 'timeline' && last.agoMs <= FAILOVER_MS)) return undefined;
+  return `this is not the database that was used until ${last.seenAt.toISOString()} (another ${differs.join(', ')})`;
 }
 
-/** Lets cores start on this database. */
-export async function acceptDatabase(db: Database): Promise<void> {
+/** Lets cores start on this database. `isWhole`: nothing is missing in it. */
+export async function acceptDatabase(db: Database, isWhole: boolean): Promise<void> {
   const found = await readIdentity(db);
   if (found) await writeSeen(db, found);
+  if (isWhole) await writeLack(db, null);
 }
 
-/** Notes now and then that the database is in use, and alerts when what was noted before is gone: it has lost what was committed. */
+/** Notes now and then that the database is in use, and alerts when it is another one, or what was noted before is gone. */
 export function watchDatabase(log: Log): (db: Database) => Promise<void> {
   let written: { notes: bigint; at: Date } | undefined;
+  let hasAlerted = false;
   return async (db) => {
     const found = await readIdentity(db);
     if (!found) return;
     const last = await lastSeen(db);
-    if (last && written && last.notes < written.notes)
-      log.alert('database_went_back', { from: written.at, to: last.seenAt });
+    const isStrange = last !== undefined && strangeness(last, found) !== undefined;
+    const wentBack = last && written && last.notes < written.notes;
+    if (last && (isStrange || wentBack)) {
+      if (!hasAlerted) log.alert('database_went_back', { from: written?.at, to: last.seenAt });
+      hasAlerted = true;
+      await writeLack(db, last.seenAt);
+    }
+    // The next start is to find a database that nobody has accepted.
+    if (isStrange) return;
     const notes = await writeSeen(db, found);
     if (notes !== undefined) written = { notes, at: new Date(performance.timeOrigin + performance.now()) };
   };

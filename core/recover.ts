@@ -11,12 +11,13 @@ import {
 } from './recover/from-engine.ts';
 import { applyEvents, readEvent } from './recover/from-events.ts';
 import { each, type Recovered, type Run } from './recover/run.ts';
-import { makeOpenDue, pendAuthorizing } from './store/restore.ts';
+import { makeOpenDue, parkOpen, pendAuthorizing } from './store/restore.ts';
 
 // A ledger that was restored from a backup lacks what happened since; others know it. First come the payments that the engine was sent, as
 // tx 1 recorded them; then the events on the topic, in their order, under their numbers and with their bytes; then what became of the
 // engine's orders of which no event was published, as if they had just been learned. Each step writes what is missing and leaves the rest, so
-// that it may be run again, also beside running cores: a payment changes under its lock, and what its row has already is passed over.
+// that it may be run again, also beside running cores: a payment changes under its lock, what its row has already is passed over, and no
+// core asks about what is open before the end.
 
 export interface RecoverOptions {
   readonly since: Date;
@@ -24,19 +25,23 @@ export interface RecoverOptions {
   readonly readEvents: ((take: (messages: readonly BusMessage[]) => Promise<void>) => Promise<void>) | undefined;
   /** Nothing stays written. */
   readonly isDry: boolean;
+  /** Also where events are missing, or not signed. */
+  readonly accept: boolean;
   readonly onProgress: (recovered: Recovered, step: 'orders' | 'events' | 'outcomes') => void;
 }
 
 export async function recover(core: Core, options: RecoverOptions): Promise<Recovered> {
-  const { since, readEvents, isDry, onProgress } = options;
+  const { since, readEvents, isDry, accept, onProgress } = options;
   const recovered: Recovered = {
     ...{ engineLists: true, messages: 0, unsigned: 0, payments: 0, operations: 0, events: 0, answers: 0, open: 0 },
     troubles: new Map(),
   };
-  const run: Run = { core, since, recovered, isDry, pretended: new Map() };
+  const hasTopic = readEvents !== undefined;
+  const run: Run = { core, since, recovered, isDry, hasTopic, pretended: new Map(), references: new Set() };
   const touched = new Set<string>();
+  if (!isDry) await parkOpen(core.db, runningMs(core));
 
-  for await (const page of listOperations(core, since, recovered)) {
+  for await (const page of listOperations(run)) {
     await each(page.filter(isAuthorize), (listed) => beginPayment(run, listed));
     onProgress(recovered, 'orders');
   }
@@ -49,9 +54,15 @@ export async function recover(core: Core, options: RecoverOptions): Promise<Reco
     });
     onProgress(recovered, 'events');
   });
+  // What the engine says next would take the numbers of events that are there, and cannot be read.
+  if (recovered.unsigned > 0 && !accept && !isDry)
+    throw new Error(
+      `${recovered.unsigned} of ${recovered.messages} messages are no events of ours, or signed with a key that is not in EVENTS_KEY: ` +
+        'add the key, or --accept that they are left out',
+    );
   for (const isWanted of [isAuthorize, isOther])
-    for await (const page of listOperations(core, since, recovered)) {
-      const ofPayments = Map.groupBy(page.filter(isWanted), ({ instruction }) => instruction?.transactionId);
+    for await (const page of listOperations(run)) {
+      const ofPayments = Map.groupBy(page.filter(isWanted), ({ instruction }) => instruction.transactionId);
       await each([...ofPayments.values()], async (ofPayment) => {
         for (const listed of ofPayment) await learnListed(run, listed);
       });
@@ -62,7 +73,9 @@ export async function recover(core: Core, options: RecoverOptions): Promise<Reco
       await askAboutApproval(run, id);
       onProgress(recovered, 'outcomes');
     });
-  if (!isDry) await pendAuthorizing(core.db, runningMs(core));
-  recovered.open = await makeOpenDue(core.db, runningMs(core), isDry);
+  const lacks = [...recovered.troubles.values()].includes('gap') && !accept;
+  if (isDry || lacks) return recovered;
+  await pendAuthorizing(core.db, runningMs(core));
+  recovered.open = await makeOpenDue(core.db, runningMs(core));
   return recovered;
 }

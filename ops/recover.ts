@@ -4,7 +4,7 @@ import { acceptDatabase } from '../core/database-identity.ts';
 import type { Recovered, Trouble } from '../core/recover/run.ts';
 import type { RecoverOptions } from '../core/recover.ts';
 import { createCore } from '../core/service.ts';
-import { lastSeen } from '../core/store/database-identity.ts';
+import { lastSeen, writeLack } from '../core/store/database-identity.ts';
 import { unpublishPeriod } from '../core/store/outbox.ts';
 import { withToken } from '../proto/runtime/callers.ts';
 import { databaseUrl, parseConfig, Secret, text } from '../proto/runtime/config.ts';
@@ -25,15 +25,15 @@ const HELP = `Brings back what a database lacks that was restored from a backup:
   npm run recover -- --reason TEXT [--since TIME] [--dry-run]
   npm run recover -- --accept --reason TEXT
 
-  --since TIME   from when on something may be missing, such as 2026-11-24T10:00:00Z; by default ten minutes before a core was last seen in it
-  --accept       cores may start on this database as it is; with --since, also where some things could not be brought back
+  --since TIME   from when on something may be missing, such as 2026-11-24T10:00:00Z; by default ten minutes before a core was last seen in the backup
+  --accept       cores may start on this database as it is; with --since, it is recovered all the same, and what cannot be brought back is left
   --reason TEXT  kept in core.duties
   --dry-run      says what would be brought back, and changes nothing
   --as NAME      in whose name; by default the login on this machine
   --help
 
 Configured as the core is: DATABASE_URL or DATA_DIR, CREDENTIALS_KEY, EVENTS_KEY, MODE_WHEN_ABSENT, PROCESSOR_URL, PROCESSOR_TOKEN, and KAFKA_BROKERS where
-events go over Kafka. It may be stopped and run again, also beside running cores: what is there stays. docs/RESTORE.md tells the whole.
+events go over Kafka. It migrates the database, may be stopped and run again, also beside running cores: what is there stays. docs/RESTORE.md tells the whole.
 `;
 
 /** A core looks four times a minute; clocks and the topic's own times may be off a little. */
@@ -59,6 +59,8 @@ const TROUBLES: Record<Trouble, string> = {
   conflict: 'this ledger has told of it under the same number: settle it by hand (npm run explain)',
   unclear: 'an older version told of it, and did not say whether it only holds the money',
   'unknown order': 'the engine has it without our record: compare it with your books',
+  expired: 'the engine says that it has expired; whether it had been approved before no event tells: settle it by hand',
+  'not asked': 'the engine could not be asked whether its approval came too late: run this again',
   misfit: 'it does not fit what the ledger says of its payment: compare it with your books',
 };
 const SHOWN = 20;
@@ -102,14 +104,14 @@ if (import.meta.main) {
       });
       const unused = { publish: () => Promise.reject(new Error('nothing is published here')) };
       const core = createCore({ ...rest, DATABASE_URL: url }, { log, processor, events: unused });
-      const accepted = async () => {
-        if (!isDry) await acceptDatabase(db);
+      const accepted = async (isWhole: boolean) => {
+        if (!isDry) await acceptDatabase(db, isWhole);
       };
       try {
         await core.prepareDatabase();
         if (accept && !since) {
           await recorded(db, { command: 'recover', as, reason, asked: { accept } }, async () => {
-            await accepted();
+            await accepted(true);
             return {};
           });
           process.stdout.write('Cores may start on this database.\n');
@@ -117,7 +119,10 @@ if (import.meta.main) {
         }
         const last = await lastSeen(db);
         if (!since && !last) throw new UsageError('no core was ever seen in this database: say --since');
-        const start = since ? new Date(since) : new Date((last?.seenAt.getTime() ?? 0) - BEFORE_MS);
+        const start = since
+          ? new Date(since)
+          : new Date((last?.lacksSince ?? last?.seenAt ?? new Date(0)).getTime() - BEFORE_MS);
+        if (!isDry) await writeLack(db, new Date(start.getTime() + BEFORE_MS));
         const kafka = KAFKA_BROKERS && { ...rest, KAFKA_BROKERS };
         process.stdout.write(
           `From ${start.toISOString()} on, from the engine${kafka ? ` and the topic ${kafka.KAFKA_TOPIC}` : '; there is no Kafka'}.\n`,
@@ -127,6 +132,7 @@ if (import.meta.main) {
           since: start,
           readEvents: kafka && ((take) => readTopicSince({ config: kafka, since: start, log, take })),
           isDry,
+          accept,
           onProgress: ({ messages, payments, events, operations, answers }, step) =>
             progress.show(
               `${step}: ${payments} payments, ${operations} operations, ${events} events of ${messages} messages, ${answers} answers`,
@@ -150,8 +156,12 @@ if (import.meta.main) {
           process.stdout.write('Cores do not start on it yet: go back further with --since, or add --accept.\n');
           return 1;
         }
-        await accepted();
+        await accepted(accept || recovered.troubles.size === 0);
         if (!isDry) process.stdout.write('Cores may start on this database.\n');
+        if (!isDry && recovered.troubles.size > 0 && !accept)
+          process.stdout.write(
+            `Run again, it begins at the same time; --accept says that what is left will not come.\n`,
+          );
         return recovered.troubles.size > 0 ? 1 : 0;
       } finally {
         processor.close();
@@ -173,7 +183,7 @@ function tell(recovered: Recovered, isDry: boolean): string {
     ...(unsigned > 0
       ? [`${unsigned} messages are no events of ours, or signed with a key that is not in EVENTS_KEY.`]
       : []),
-    `${open} operations are open: the cores ask the engine about them.`,
+    ...(isDry ? [] : [`${open} operations are open: the cores ask the engine about them.`]),
   ];
   const byTrouble = Map.groupBy(troubles, ([, trouble]) => trouble);
   for (const [trouble, ids] of byTrouble) {

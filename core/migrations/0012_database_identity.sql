@@ -8,7 +8,9 @@ create table database_identity (
   database_oid bigint not null,
   seen_at timestamptz not null default clock_timestamp(),
   -- How often it was noted: clocks of two servers differ, this does not go back.
-  notes bigint not null default 1
+  notes bigint not null default 1,
+  -- From when on something may be missing, until recover has brought back all of it.
+  lacks_since timestamptz
 );
 
 -- Down Migration

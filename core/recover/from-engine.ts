@@ -1,34 +1,33 @@
 import { timestampDate, timestampFromDate } from '@bufbuild/protobuf/wkt';
-import { Code, ConnectError } from '@connectrpc/connect';
+import { type CallOptions, Code, ConnectError } from '@connectrpc/connect';
 import { Operation_Kind } from '../../proto/gen/payments/v1/transaction_pb.js';
 import type { Instruction, ListedOperation } from '../../proto/gen/processor/v1/processor_pb.js';
 import type { Tx } from '../../proto/runtime/database.ts';
-import type { Core } from '../context.ts';
 import * as ids from '../ids.ts';
 import { readLedgerRecord } from '../ledger-record.ts';
 import { processorAccount } from '../merchant-credentials.ts';
 import { isOpen, type Operation, type OperationKind } from '../operation.ts';
-import { runningMs } from '../perform.ts';
-import { readAnswer, subject } from '../processor.ts';
+import { callProcessorAgain, readAnswer, subject } from '../processor.ts';
 import { settle } from '../settle.ts';
 import { operationById, operationsOf, refundsByReference } from '../store/operations.ts';
-import { hasAccount, putOperation, putTransaction, renameOperation } from '../store/restore.ts';
+import { hasAccount, insertRestored, putOperation, renameOperation, updateRestored } from '../store/restore.ts';
 import { lockTransaction, transactionById } from '../store/transactions.ts';
 import { CAUSES, type Transaction } from '../transaction.ts';
 import { newOperation, paymentOf } from './rebuild.ts';
-import { inTx, type Recovered, type Run } from './run.ts';
+import { inTx, isBlocked, noteTrouble, type Run } from './run.ts';
 
 // What the engine tells: which orders it was sent, with our own record of each, and what became of them.
 
 const PAGE = 500;
 const LIST_MS = 30_000;
 
+/** An order with ids that can be looked for. */
+export type Listed = ListedOperation & { readonly instruction: Instruction };
+
 /** What the engine was sent since, a page at a time; nothing, if it does not offer that. */
-export async function* listOperations(
-  core: Core,
-  since: Date,
-  recovered: Recovered,
-): AsyncGenerator<ListedOperation[]> {
+export async function* listOperations(run: Run): AsyncGenerator<Listed[]> {
+  const { core, since, recovered } = run;
+  const tokens = new Set<string>();
   let pageToken = '';
   do {
     const request = { changedSince: timestampFromDate(since), pageSize: PAGE, pageToken };
@@ -38,20 +37,30 @@ export async function* listOperations(
     });
     recovered.engineLists = page !== undefined;
     if (!page) return;
-    yield page.operations;
+    for (const { instruction } of page.operations.filter((listed) => !isListed(listed)))
+      noteTrouble(run, instruction?.requestId || 'an operation without its instruction', 'unknown order');
+    yield page.operations.filter(isListed);
     pageToken = page.nextPageToken;
+    if (tokens.has(pageToken)) throw new Error('the engine gave the same next_page_token twice: its list has no end');
+    tokens.add(pageToken);
   } while (pageToken !== '');
 }
 
+const ID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
+
+function isListed(listed: ListedOperation): listed is Listed {
+  return ID.test(listed.instruction?.requestId ?? '') && ID.test(listed.instruction?.transactionId ?? '');
+}
+
 const kindOf = (kind: Operation_Kind) => (Operation_Kind[kind] ?? '').toLowerCase() as OperationKind;
-export const isAuthorize = ({ kind }: ListedOperation) => kind === Operation_Kind.AUTHORIZE;
-export const isOther = (listed: ListedOperation) => !isAuthorize(listed);
+export const isAuthorize = ({ kind }: Listed) => kind === Operation_Kind.AUTHORIZE;
+export const isOther = (listed: Listed) => !isAuthorize(listed);
 
 /** A payment that the engine was sent, if the ledger has none: as tx 1 recorded it. */
-export async function beginPayment(run: Run, { instruction, outcome }: ListedOperation): Promise<void> {
-  if (!instruction || (await transactionById(run.core.db, instruction.transactionId))) return;
-  const { recovered } = run;
-  const { requestId, transactionId } = instruction;
+export async function beginPayment(run: Run, { instruction, outcome }: Listed): Promise<void> {
+  const { requestId, transactionId, attempt } = instruction;
+  const { core, recovered } = run;
+  if (await transactionById(core.db, transactionId)) return;
   const { payment, operation } = readLedgerRecord(instruction.ledgerRecord) ?? {};
   // Ids are derived: a record that was mixed up with another's is found out.
   const fits =
@@ -59,52 +68,53 @@ export async function beginPayment(run: Run, { instruction, outcome }: ListedOpe
     operation &&
     ids.transactionId(payment.externalId) === transactionId &&
     ids.operationId('authorize', payment.externalId, operation.caller, operation.key, 1) === requestId;
-  if (!fits) return void recovered.troubles.set(requestId, 'unknown order');
-  const createdAt = instruction.createdAt ? timestampDate(instruction.createdAt) : run.since;
-  const transaction = paymentOf(transactionId, payment, {
-    createdAt,
-    awaitedBuyer: outcome?.kind.case === 'buyerAction',
-  });
+  if (!fits) return noteTrouble(run, requestId, 'unknown order');
+  const createdAt = createdAtOf(run, instruction);
+  const awaitedBuyer = outcome?.kind.case === 'buyerAction';
+  const transaction = paymentOf(transactionId, payment, { createdAt, awaitedBuyer });
+  const facts = { ...operation, id: requestId, transactionId, kind: 'authorize', attempt, createdAt } as const;
   const begun = await inTx(run, transactionId, async (tx) => {
-    if (!(await hasAccount(tx, payment.accountId, payment.externalMerchantId))) return 'account' as const;
-    await putTransaction(tx, transaction);
-    const { attempt } = instruction;
-    const facts = { ...operation, id: requestId, transactionId, kind: 'authorize', attempt, createdAt } as const;
-    await putOperation(tx, newOperation(facts), runningMs(run.core));
-    return 'begun' as const;
+    if (!(await hasAccount(tx, payment))) return 'account';
+    if (!(await insertRestored(tx, transaction))) return 'there by now';
+    await putOperation(tx, newOperation(facts));
+    return 'begun';
   });
-  if (begun === 'account') recovered.troubles.set(transactionId, 'account');
+  if (begun === 'account') noteTrouble(run, transactionId, 'account');
   if (begun !== 'begun') return;
   run.pretended.set(transactionId, transaction);
   recovered.payments += 1;
   recovered.operations += 1;
 }
 
+const createdAtOf = ({ since }: Run, { createdAt }: Instruction) => (createdAt ? timestampDate(createdAt) : since);
+
 /** An order of the engine's: its row, if it lacks one, and what became of it, as if that had just been learned. */
-export async function learnListed(run: Run, listed: ListedOperation): Promise<void> {
+export async function learnListed(run: Run, listed: Listed): Promise<void> {
   const { core, recovered, isDry } = run;
   const { instruction, outcome } = listed;
-  if (!instruction) return;
-  const operation =
-    (await operationById(core.db, instruction.requestId)) ?? (await beginMoney(run, listed, instruction));
+  if (isBlocked(run, instruction.transactionId)) return;
+  const known = await operationById(core.db, instruction.requestId);
+  const operation = known ?? (await beginMoney(run, listed));
   const transaction = operation && (await transactionById(core.db, operation.transactionId));
   if (!transaction || isDry) return;
-  await nameAsRecorded(run, listed, instruction, transaction, operation);
-  const before = operation.state;
+  await nameAsRecorded(run, listed, transaction, operation);
   if (!isNews(transaction, operation, listed)) return;
+  // It may have been approved, and told so, before its hold ran out.
+  const mayHaveHeld = operation.kind === 'authorize' && transaction.authorizeOnly && transaction.sequence === 0n;
+  if (outcome?.kind.case === 'expired' && mayHaveHeld && !run.hasTopic)
+    return noteTrouble(run, transaction.id, 'expired');
   const isUndone = listed.reversed && isOpen(operation);
   const learned = isUndone
     ? ({ trigger: 'failed', refusal: CAUSES.unseen } as const)
     : readAnswer(core, transaction, operation, outcome);
   const settled = await settle(core, operation, learned);
-  if (settled && (settled.change.event || settled.operation.state !== before)) recovered.answers += 1;
+  if (settled && (settled.change.event || settled.operation.state !== operation.state)) recovered.answers += 1;
 }
 
 /** Who asked for it, and by which key: of what was brought back from an event the engine alone may know. */
 async function nameAsRecorded(
   { core }: Run,
-  { kind }: ListedOperation,
-  { requestId, ledgerRecord, attempt }: Instruction,
+  { kind, instruction: { requestId, ledgerRecord, attempt } }: Listed,
   { externalId }: Transaction,
   known: Operation,
 ): Promise<void> {
@@ -118,7 +128,7 @@ async function nameAsRecorded(
  * Whether the engine's word may be new to the ledger. What was decided stays decided, whoever decided it: beside what is open, an approval
  * may have come too late, a hold have run out, or a refund have come back, without an event.
  */
-function isNews({ state }: Transaction, operation: Operation, { outcome }: ListedOperation): boolean {
+function isNews({ state }: Transaction, operation: Operation, { outcome }: Listed): boolean {
   if (isOpen(operation)) return true;
   const said = outcome?.kind.case;
   if (operation.kind === 'authorize')
@@ -127,41 +137,46 @@ function isNews({ state }: Transaction, operation: Operation, { outcome }: Liste
 }
 
 /** A capture, void or refund that the ledger lacks, as tx 1 recorded it. */
-async function beginMoney(run: Run, listed: ListedOperation, instruction: Instruction): Promise<Operation | undefined> {
-  const { recovered, core } = run;
+async function beginMoney(run: Run, listed: Listed): Promise<Operation | undefined> {
+  const { instruction } = listed;
   const { requestId, transactionId, attempt } = instruction;
   const kind = kindOf(listed.kind);
-  if (recovered.troubles.has(transactionId) || recovered.troubles.has(requestId) || kind === 'authorize')
-    return undefined;
+  if (run.recovered.troubles.has(requestId) || kind === 'authorize') return undefined;
   const { operation: facts } = readLedgerRecord(instruction.ledgerRecord) ?? {};
-  const createdAt = instruction.createdAt ? timestampDate(instruction.createdAt) : run.since;
   const begun = await inTx(run, requestId, async (tx) => {
-    const found = await lockTransaction(tx, { id: transactionId });
+    const locked = await lockTransaction(tx, { id: transactionId });
+    const found = run.isDry ? (run.pretended.get(transactionId) ?? locked) : locked;
     const fits =
       found && facts && ids.operationId(kind, found.externalId, facts.caller, facts.key, attempt) === requestId;
     // One that was made at the engine alone, and reported, stands under its reference (R23).
-    if (!fits && (await isReported(tx, found, listed))) return undefined;
+    if (!fits && (await isReported(run, tx, found, listed))) return undefined;
     if (!fits) return 'unknown order' as const;
-    const { now: _, ...transaction } = found;
-    const states = { capture: 'capturing', void: 'voiding' } as const;
+    const createdAt = createdAtOf(run, instruction);
+    const operation = newOperation({ ...facts, id: requestId, transactionId, kind, attempt, createdAt });
+    // What came before it is not written there.
+    if (run.isDry) return operation;
+    const { now: _, ...transaction } = locked!;
     const isRefund = kind === 'refund';
     if (transaction.state !== (isRefund ? 'captured' : 'authorized')) return 'misfit' as const;
-    if (!isRefund) await putTransaction(tx, { ...transaction, state: states[kind as keyof typeof states] });
-    const operation = newOperation({ ...facts, id: requestId, transactionId, kind, attempt, createdAt });
-    await putOperation(tx, operation, runningMs(core));
+    if (!isRefund) await updateRestored(tx, { ...transaction, state: kind === 'capture' ? 'capturing' : 'voiding' });
+    await putOperation(tx, operation);
     return operation;
   });
-  if (!begun || typeof begun === 'string') {
-    if (begun) recovered.troubles.set(requestId, begun);
-    return undefined;
-  }
-  recovered.operations += 1;
+  if (typeof begun === 'string') noteTrouble(run, requestId, begun);
+  if (!begun || typeof begun === 'string') return undefined;
+  run.recovered.operations += 1;
   return begun;
 }
 
-async function isReported(tx: Tx, found: Transaction | undefined, { outcome }: ListedOperation): Promise<boolean> {
+async function isReported(
+  { references }: Run,
+  tx: Tx,
+  found: Transaction | undefined,
+  { outcome }: Listed,
+): Promise<boolean> {
   const reference = outcome?.kind.case === 'approved' ? outcome.kind.value.processorReference : '';
   if (!found?.accountId || reference === '') return false;
+  if (references.has(reference)) return true;
   return (await refundsByReference(tx, found.accountId, reference)).length > 0;
 }
 
@@ -170,10 +185,14 @@ export async function askAboutApproval(run: Run, id: string): Promise<void> {
   const { core, recovered } = run;
   const transaction = await transactionById(core.db, id);
   const authorize = (await operationsOf(core.db, id)).find(({ kind }) => kind === 'authorize');
-  if (!transaction || !authorize || !['declined', 'authorized'].includes(transaction.state)) return;
-  const name = subject(transaction, authorize, await processorAccount(core, core.db, transaction));
-  const { result } = await core.processor.getOperation({ subject: name }, { timeoutMs: LIST_MS });
-  if (result.case !== 'outcome') return;
-  const settled = await settle(core, authorize, readAnswer(core, transaction, authorize, result.value));
+  if (!transaction || !authorize || !['declined', 'authorized'].includes(transaction.state) || isBlocked(run, id))
+    return;
+  const account = await processorAccount(core, core.db, transaction).catch(() => undefined);
+  const name = account && subject(transaction, authorize, account);
+  const ask = (options: CallOptions) => core.processor.getOperation(name ? { subject: name } : {}, options);
+  const answer = name && (await callProcessorAgain(core, 'get_operation', ask));
+  if (!answer) return noteTrouble(run, id, 'not asked');
+  if (answer.result.case !== 'outcome') return;
+  const settled = await settle(core, authorize, readAnswer(core, transaction, authorize, answer.result.value));
   if (settled?.change.event || settled?.change.begin) recovered.answers += 1;
 }

@@ -5,13 +5,12 @@ import type { Tx } from '../../proto/runtime/database.ts';
 import { type BusMessage, isSigned } from '../../proto/runtime/event-bus.ts';
 import { eventName } from '../convert.ts';
 import { isOpen, type Operation } from '../operation.ts';
-import { runningMs } from '../perform.ts';
 import { operationsOf } from '../store/operations.ts';
-import { eventsOf, hasAccount, putEvent, putOperation, putTransaction } from '../store/restore.ts';
+import { eventsOf, hasAccount, insertRestored, putEvent, putOperation, updateRestored } from '../store/restore.ts';
 import { lockTransaction } from '../store/transactions.ts';
 import type { Transaction } from '../transaction.ts';
 import { operationAfter, paymentAfter, UNCLEAR } from './rebuild.ts';
-import { inTx, type Run, type Trouble } from './run.ts';
+import { inTx, isBlocked, noteTrouble, type Run, type Trouble } from './run.ts';
 
 // What the topic tells: events in their order, under their numbers and with their bytes.
 
@@ -34,66 +33,93 @@ export function readEvent({ core, recovered }: Run, message: BusMessage): Read[]
 
 /** Moves a payment on by the events that it lacks, in their order. */
 export async function applyEvents(run: Run, read: readonly Read[]): Promise<void> {
-  const { core, recovered, isDry, pretended } = run;
   const id = read[0]!.event.transactionId;
-  const counts = await inTx(run, id, async (tx) => {
-    const { now: _, ...found } = (await lockTransaction(tx, { id })) ?? { now: undefined };
-    let transaction = 'id' in found ? (found as Transaction) : undefined;
-    if (isDry) transaction = pretended.get(id) ?? transaction;
-    const count = { payments: 0, operations: 0, events: 0, trouble: undefined as Trouble | undefined };
-    const operations = await operationsOf(tx, id);
-    const known = new Map(
-      (
-        await eventsOf(
-          tx,
-          read.map(({ event }) => event.id),
-        )
-      ).map(({ eventId, value }) => [eventId, value]),
-    );
-    for (const { event, message } of read.toSorted((a, b) => Number(a.event.sequence - b.event.sequence))) {
-      const value = known.get(event.id);
-      if (value && !Buffer.from(value).equals(message.value)) count.trouble = 'conflict';
-      const last = transaction?.sequence ?? 0n;
-      if (event.sequence <= last) continue;
-      if (event.sequence > last + 1n) count.trouble = 'gap';
-      else if (event.merchantAccountId && !(await hasAccount(tx, event.merchantAccountId, event.externalMerchantId)))
-        count.trouble = 'account';
-      if (count.trouble) break;
-      const operation = operationAfter(event, operations);
-      const after = operation ? [...operations.filter((one) => one.id !== operation.id), operation] : operations;
-      const next = paymentAfter(event, transaction, after, (sealed) => core.config.EVENTS_KEY.keyIdOf(sealed));
-      if (next === UNCLEAR) count.trouble = UNCLEAR;
-      if (next === UNCLEAR) break;
-      if (!transaction) count.payments += 1;
-      await putTransaction(tx, next);
-      if (operation) await putOperation(tx, operation, runningMs(core));
-      if (operation && after.length > operations.length) count.operations += 1;
-      await closeCancel(tx, next, operations, runningMs(core));
-      await putEvent(tx, eventRow(event, message));
-      operations.splice(0, operations.length, ...after);
-      transaction = next;
-      count.events += 1;
-    }
-    if (isDry && transaction) pretended.set(id, transaction);
-    return count;
-  });
+  if (isBlocked(run, id)) return;
+  const { recovered } = run;
+  const inOrder = read.toSorted((a, b) => Number(a.event.sequence - b.event.sequence));
+  const counts =
+    (await inTx(run, id, (tx) => applyUnderLock(run, tx, id, inOrder))) ??
+    // Somebody else has written it first: it is read once more.
+    (await inTx(run, id, (tx) => applyUnderLock(run, tx, id, inOrder)));
   if (!counts) return;
-  if (counts.trouble) recovered.troubles.set(id, counts.trouble);
+  if (counts.trouble) noteTrouble(run, id, counts.trouble);
   recovered.payments += counts.payments;
   recovered.operations += counts.operations;
   recovered.events += counts.events;
 }
 
+interface Counts {
+  payments: number;
+  operations: number;
+  events: number;
+  trouble: Trouble | undefined;
+}
+
+/** Undefined: it was not there, and is by now; nothing was written. */
+async function applyUnderLock(run: Run, tx: Tx, id: string, read: readonly Read[]): Promise<Counts | undefined> {
+  const { core, isDry, pretended, references } = run;
+  const locked = await lockTransaction(tx, { id });
+  const { now: _, ...found } = locked ?? { now: undefined };
+  let transaction = locked && (found as Transaction);
+  let isThere = transaction !== undefined;
+  if (isDry) transaction = pretended.get(id) ?? transaction;
+  const counts: Counts = { payments: 0, operations: 0, events: 0, trouble: undefined };
+  let operations = await operationsOf(tx, id);
+  const kept = await eventsOf(
+    tx,
+    read.map(({ event }) => event.id),
+  );
+  const known = new Map(kept.map(({ eventId, value }) => [eventId, value]));
+  for (const { event, message } of read) {
+    const last = transaction?.sequence ?? 0n;
+    const value = known.get(event.id);
+    if (event.sequence <= last && value && !isSameStory(value, event)) counts.trouble = 'conflict';
+    if (event.sequence > last + 1n) counts.trouble = 'gap';
+    if (counts.trouble) break;
+    if (event.sequence <= last) continue;
+    const { merchantAccountId: accountId, externalMerchantId } = event;
+    const operation = operationAfter(event, operations);
+    const after = operation ? [...operations.filter((one) => one.id !== operation.id), operation] : operations;
+    const next = paymentAfter(event, transaction, after, (sealed) => core.config.EVENTS_KEY.keyIdOf(sealed));
+    if (next === UNCLEAR) counts.trouble = UNCLEAR;
+    else if (accountId && !(await hasAccount(tx, { accountId, externalMerchantId, mode: next.mode })))
+      counts.trouble = 'account';
+    if (next === UNCLEAR || counts.trouble) break;
+    if (isThere) await updateRestored(tx, next);
+    else if (!(await insertRestored(tx, next)) && !isDry) return undefined;
+    isThere = true;
+    if (!transaction) counts.payments += 1;
+    if (operation) await putOperation(tx, operation);
+    if (operation?.kind === 'refund') references.add(operation.processorReference);
+    if (after.length > operations.length) counts.operations += 1;
+    await closeCancel(tx, next, operations);
+    await putEvent(tx, eventRow(event, message));
+    counts.events += 1;
+    [transaction, operations] = [next, after];
+  }
+  if (isDry && transaction) pretended.set(id, transaction);
+  return counts;
+}
+
+/** Whether the event that the ledger has under this number says the same; its times may be others. */
+function isSameStory(value: Uint8Array, event: Event): boolean {
+  const { type, operationId, operationAmount, state, reason, ...kept } = fromBinary(EventSchema, value);
+  const amounts = ['authorizedAmount', 'capturedAmount', 'refundedAmount'] as const;
+  return (
+    type === event.type &&
+    operationId === event.operationId &&
+    operationAmount === event.operationAmount &&
+    state === event.state &&
+    reason === event.reason &&
+    amounts.every((amount) => kept[amount] === event[amount])
+  );
+}
+
 /** The tx that decided the payment closed its cancel (R16). */
-async function closeCancel(
-  tx: Tx,
-  { state, updatedAt }: Transaction,
-  operations: readonly Operation[],
-  dueInMs: number,
-): Promise<void> {
+async function closeCancel(tx: Tx, { state, updatedAt }: Transaction, operations: readonly Operation[]): Promise<void> {
   const cancel = operations.find((operation) => operation.kind === 'cancel' && isOpen(operation));
   if (!cancel || state === 'authorizing' || state === 'awaiting_buyer' || state === 'pending') return;
-  await putOperation(tx, { ...cancel, state: 'closed', changedAt: updatedAt, finishedAt: updatedAt }, dueInMs);
+  await putOperation(tx, { ...cancel, state: 'closed', changedAt: updatedAt, finishedAt: updatedAt });
 }
 
 function eventRow(event: Event, { value, headers }: BusMessage) {

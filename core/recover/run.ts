@@ -31,15 +31,30 @@ export type Trouble =
   /** The engine did not keep what we sent with the order. */
   | 'unknown order'
   /** The order does not fit what the ledger says of its payment. */
-  | 'misfit';
+  | 'misfit'
+  /** The engine says that it has expired, and whether it had been approved before no event tells. */
+  | 'expired'
+  /** The engine could not be asked about it. */
+  | 'not asked';
+
+/** Of these nothing is written: what is missing before would lose its number. */
+const BLOCKING: readonly (Trouble | undefined)[] = ['account', 'gap', 'unclear'];
+export const isBlocked = ({ recovered }: Run, id: string) => BLOCKING.includes(recovered.troubles.get(id));
+
+/** What was found first is the cause of the rest. */
+export function noteTrouble({ recovered: { troubles } }: Pick<Run, 'recovered'>, id: string, trouble: Trouble): void {
+  if (!troubles.has(id)) troubles.set(id, trouble);
+}
 
 export interface Run {
   readonly core: Core;
   readonly since: Date;
   readonly recovered: Recovered;
   readonly isDry: boolean;
-  /** In a dry run, payments as they would be. */
+  readonly hasTopic: boolean;
+  /** In a dry run, payments as they would be, and the engine's references of refunds that events told of. */
   readonly pretended: Map<string, Transaction>;
+  readonly references: Set<string>;
 }
 
 /** Payments that are worked on at once. */
@@ -54,11 +69,8 @@ export async function each<T>(items: readonly T[], work: (item: T) => Promise<un
 }
 
 /** Runs work on a payment in a tx that a dry run takes back. What the database refuses does not fit what it has. */
-export async function inTx<T>(
-  { core, recovered, isDry }: Run,
-  about: string,
-  work: (tx: Tx) => Promise<T>,
-): Promise<T | undefined> {
+export async function inTx<T>(run: Run, about: string, work: (tx: Tx) => Promise<T>): Promise<T | undefined> {
+  const { core, isDry } = run;
   let result: T | undefined;
   try {
     await core.db.inTx(async (tx) => {
@@ -68,7 +80,7 @@ export async function inTx<T>(
   } catch (error) {
     if (error instanceof TakenBack) return result;
     if (!isRefusedData(error)) throw error;
-    recovered.troubles.set(about, 'misfit');
+    noteTrouble(run, about, 'misfit');
     return undefined;
   }
   return result;

@@ -28,13 +28,19 @@ export async function readIdentity(db: Queryable): Promise<Identity | undefined>
 }
 
 /** As a core last saw it, and how many ms ago. */
-export type LastSeen = Identity & { readonly seenAt: Date; readonly agoMs: number; readonly notes: bigint };
+export type LastSeen = Identity & {
+  readonly seenAt: Date;
+  readonly agoMs: number;
+  readonly notes: bigint;
+  /** From when on something may be missing; null: nothing is. */
+  readonly lacksSince: Date | null;
+};
 
 /** Undefined before the first core has started. */
 export async function lastSeen(db: Queryable): Promise<LastSeen | undefined> {
   return maybeRow(
     await db.query<LastSeen>(
-      `select system_identifier as "systemIdentifier", timeline, database_oid as "databaseOid", seen_at as "seenAt", notes,
+      `select system_identifier as "systemIdentifier", timeline, database_oid as "databaseOid", seen_at as "seenAt", notes, lacks_since as "lacksSince",
          (extract(epoch from clock_timestamp() - seen_at) * 1000)::float8 as "agoMs"
        from database_identity`,
     ),
@@ -58,5 +64,17 @@ export async function writeSeen(
   } catch (error) {
     if (isReadOnly(error)) return undefined;
     throw error;
+  }
+}
+
+/** That something may be missing from then on; null: nothing is any more. */
+export async function writeLack(db: Queryable, since: Date | null): Promise<void> {
+  try {
+    await db.query(
+      'update database_identity set lacks_since = case when $1::timestamptz is not null then least(lacks_since, $1) end',
+      [since],
+    );
+  } catch (error) {
+    if (!isReadOnly(error)) throw error;
   }
 }

@@ -1,6 +1,6 @@
 import type { Queryable } from '../../proto/runtime/database.ts';
 import type { Operation } from '../operation.ts';
-import type { Transaction } from '../transaction.ts';
+import type { Mode, Transaction } from '../transaction.ts';
 import { columnList, toTableRows } from './columns.ts';
 import type { OutboxRow } from './outbox.ts';
 
@@ -23,27 +23,50 @@ const OPERATION = [
 
 const EVENT = ['eventId', 'transactionId', 'sequence', 'type', 'value', 'occurredAt', 'traceparent'] as const;
 
-/** Answers false if another payment has its external id. */
-export async function putTransaction(tx: Queryable, transaction: Transaction): Promise<boolean> {
+/** A payment that is missing. False: it is there by now, or another one has its external id. */
+export async function insertRestored(tx: Queryable, transaction: Transaction): Promise<boolean> {
   const rows = await tx.query(
     `insert into transactions (${columnList(TRANSACTION)})
      select ${columnList(TRANSACTION)} from json_populate_recordset(null::transactions, $1)
-     on conflict (id) do update set (${columnList(TRANSACTION)}) = row (${columnList(TRANSACTION, 'excluded.')})
+     on conflict do nothing
      returning id`,
     [toTableRows([transaction], TRANSACTION)],
   );
   return rows.length > 0;
 }
 
-/** One that is open is due as soon as its first call is certainly over, `runningMs` after it began (R15). */
-export async function putOperation(tx: Queryable, operation: Operation, runningMs: number): Promise<void> {
+/** Under the payment's lock. */
+export async function updateRestored(tx: Queryable, transaction: Transaction): Promise<void> {
+  await tx.query(
+    `update transactions set (${columnList(TRANSACTION)}) = row (${columnList(TRANSACTION, 'restored.')})
+     from json_populate_recordset(null::transactions, $1) as restored where transactions.id = restored.id`,
+    [toTableRows([transaction], TRANSACTION)],
+  );
+}
+
+/** How long nobody asks the engine about what is being brought back; a run that was stopped is run again by then. */
+const PARKED = `clock_timestamp() + interval '1 day'`;
+
+/**
+ * Under the payment's lock. One that is open is not looked at until all is brought back: a core would give what it learns the numbers of
+ * events that are still to come.
+ */
+export async function putOperation(tx: Queryable, operation: Operation): Promise<void> {
   await tx.query(
     `insert into operations (${columnList(OPERATION)}, due_at)
-     select ${columnList(OPERATION)}, case when state in ('running', 'waiting', 'unknown') and not held
-       then greatest(clock_timestamp(), created_at + $2::float8 * interval '1 millisecond') end
+     select ${columnList(OPERATION)}, case when state in ('running', 'waiting', 'unknown') and not held then ${PARKED} end
      from json_populate_recordset(null::operations, $1)
      on conflict (id) do update set (${columnList(OPERATION)}, due_at) = row (${columnList(OPERATION, 'excluded.')}, excluded.due_at)`,
-    [toTableRows([operation], OPERATION), runningMs],
+    [toTableRows([operation], OPERATION)],
+  );
+}
+
+/** The same for what is open and began more than `runningMs` ago. */
+export async function parkOpen(db: Queryable, runningMs: number): Promise<void> {
+  await db.query(
+    `update operations set due_at = ${PARKED}
+     where due_at is not null and created_at < clock_timestamp() - $1::float8 * interval '1 millisecond'`,
+    [runningMs],
   );
 }
 
@@ -74,9 +97,16 @@ export function eventsOf(
   return tx.query(`select event_id as "eventId", value from outbox where event_id = any ($1::uuid[])`, [eventIds]);
 }
 
-export async function hasAccount(tx: Queryable, accountId: string, externalMerchantId: string): Promise<boolean> {
-  const values = [accountId, externalMerchantId];
-  const rows = await tx.query('select from merchant_accounts where id = $1 and external_merchant_id = $2', values);
+/** Whether the merchant has the account, with credentials of this mode; null: of either. */
+export async function hasAccount(
+  tx: Queryable,
+  { accountId, externalMerchantId, mode }: { accountId: string; externalMerchantId: string; mode: Mode | null },
+): Promise<boolean> {
+  const rows = await tx.query(
+    `select from merchant_accounts where id = $1 and external_merchant_id = $2
+     and exists (select from merchant_credentials where account_id = $1 and ($3::text is null or mode = $3))`,
+    [accountId, externalMerchantId, mode],
+  );
   return rows.length > 0;
 }
 
@@ -89,14 +119,13 @@ export async function pendAuthorizing(db: Queryable, runningMs: number): Promise
   );
 }
 
-/** Makes due what is open and began more than `runningMs` ago, so that the engine is asked about it soon. Answers how much is open. */
-export async function makeOpenDue(db: Queryable, runningMs: number, isDry: boolean): Promise<number> {
-  if (!isDry)
-    await db.query(
-      `update operations set due_at = clock_timestamp()
-       where due_at > clock_timestamp() and created_at < clock_timestamp() - $1::float8 * interval '1 millisecond'`,
-      [runningMs],
-    );
+/** Makes due what is open, as soon as its first call is certainly over, `runningMs` after it began (R15). Answers how much is open. */
+export async function makeOpenDue(db: Queryable, runningMs: number): Promise<number> {
+  await db.query(
+    `update operations set due_at = greatest(clock_timestamp(), created_at + $1::float8 * interval '1 millisecond')
+     where due_at > clock_timestamp()`,
+    [runningMs],
+  );
   const [row] = await db.query<{ open: number }>(
     'select count(*)::integer as open from operations where due_at is not null',
   );

@@ -141,8 +141,10 @@ function aboutMigrations(schema: string, service: string, applied: readonly stri
 /** Whether cores start on it, or it was restored from a backup. */
 export async function aboutIdentity(db: Database): Promise<Finding[]> {
   if (!(await appliedMigrations(db)).includes('0012_database_identity')) return [];
-  const problem = await findStrangeness(db);
-  return problem ? [fail(problem, 'run npm run recover, which brings back what a backup lacks (docs/RESTORE.md)')] : [];
+  const found = await findStrangeness(db);
+  if (!found) return [];
+  const remedy = 'run npm run recover, which brings back what a backup lacks (docs/RESTORE.md)';
+  return [(found.starts ? warn : fail)(found.problem, remedy)];
 }
 
 /** Stored data whose key is missing, and keys that nothing needs any more. */

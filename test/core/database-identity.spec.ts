@@ -92,6 +92,43 @@ describe('a core that starts', function () {
     await assert.rejects(startAndStop(other), /another database oid/);
   });
 
+  it('alerts while it runs when the database is another one, and leaves that for the next start to find', async () => {
+    const log = quietLog();
+    const db = createDatabase({ url, schema: 'core', poolSize: 1, log });
+    const look = watchDatabase(log);
+    await look(db);
+    await set(url, `system_identifier = '1', seen_at = seen_at - interval '1 hour', notes = 1`);
+    for (let i = 0; i < 3; i++) await look(db);
+    assert.deepEqual(
+      log.lines.filter(({ alert }) => alert).map(({ alert }) => alert),
+      ['database_went_back'],
+    );
+    await assert.rejects(startAndStop(url), /another system identifier/);
+    const [row] = await db.query<{ agoMs: number }>(
+      'select extract(epoch from now() - lacks_since)::float8 * 1000 as "agoMs" from database_identity',
+    );
+    assert.ok((row?.agoMs ?? 0) >= 3_600_000);
+    await db.query('truncate database_identity');
+    await db.close();
+    await startAndStop(url);
+  });
+
+  it('begins to recover where something may be missing, until nothing is', async () => {
+    const other = await copy();
+    await set(other, `seen_at = '2026-01-01T00:00:00Z'`);
+    const first = await recover(other, '--reason', 'restored');
+    assert.match(first.out, /^From 2025-12-31T23:50:00.000Z on/);
+    // A core that runs notes the time; what is missing is missing all the same.
+    await set(other, 'seen_at = now()');
+    const second = await recover(other, '--reason', 'restored');
+    assert.match(second.out, /^From 2025-12-31T23:50:00.000Z on/);
+    await recover(other, '--accept', '--reason', 'nothing was missing');
+    const { rows } = await asDatabase(other, (client) =>
+      client.query('select lacks_since from core.database_identity'),
+    );
+    assert.deepEqual(rows, [{ lacks_since: null }]);
+  });
+
   it('alerts while it runs when what it wrote is gone', async () => {
     const log = quietLog();
     const db = createDatabase({ url, schema: 'core', poolSize: 1, log });
