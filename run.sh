@@ -9,6 +9,8 @@ v2[4-9].* | v[3-9][0-9].*) ;;
   exit 1
   ;;
 esac
+# Node would say that there is none.
+if [ "$1" = --env-file-if-exists=.env ] && [ ! -e .env ]; then shift; fi
 # Memory holds card numbers: no file of it after a crash, and no debugger at a signal.
 ulimit -c 0
 exec node --disable-sigusr1 "$@"

@@ -158,6 +158,10 @@ async function main(): Promise<number> {
 }
 
 async function conformance(flags: ReturnType<typeof readFlags>): Promise<number> {
+  if (Object.values(flags).every((value) => value === undefined))
+    throw new ConfigError(
+      'no plugin is named: write a file as docs/CONFORMANCE.md has it, and say --config FILE (see --help)',
+    );
   const config = readConfig(flags.config === undefined ? '{}' : read(flags.config), treeOf(flags));
   // Files that a config names stand beside it.
   const beside = (file: string) => path.resolve(flags.config === undefined ? '.' : path.dirname(flags.config), file);

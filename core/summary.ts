@@ -150,7 +150,7 @@ export function summarize(facts: Facts): string {
 
 function nextOf({ asks, nextAt, expiresAt }: NonNullable<Facts['open']>): string[] {
   return [
-    ...(expiresAt ? [`its time is over at ${iso(expiresAt)}`] : []),
+    ...(expiresAt ? [`expires at ${iso(expiresAt)}`] : []),
     ...(asks > 0 ? [asks === 1 ? 'asked once' : `asked ${asks} times`] : []),
     ...(nextAt ? [`${asks > 0 ? 'next' : 'asked'} at ${iso(nextAt)}`] : []),
   ];

@@ -76,8 +76,8 @@ function operationLines(explained: ExplainedOperation, currency: string, now: Da
   if (said.length > 0) lines.push(`    engine: ${said.join(', ')}`);
   const coming = [
     asks > 0 && (asks === 1 ? 'asked once' : `asked ${asks} times`),
-    nextAt && `looked at ${when(nextAt, now)}`,
-    expiresAt && `its time is over ${when(expiresAt, now)}`,
+    nextAt && `next at ${when(nextAt, now)}`,
+    expiresAt && `expires ${when(expiresAt, now)}`,
   ].filter(Boolean);
   if (coming.length > 0) lines.push(`    ${coming.join(', ')}`);
   return lines;

@@ -40,11 +40,17 @@ async function forget(db: Database, ids: readonly string[]): Promise<{ versions:
   }
   progress.end();
   return db.inTx(async (tx) => {
-    const open = await store.openMoney(tx, ids);
-    if (open > 0)
-      throw new Error(`${open} payments of it have open money: capture, void or settle them first. It stays suspended`);
+    ensureNoOpenMoney(await store.openMoney(tx, ids), ' It stays suspended');
     return { versions: await store.forget(tx, ids) };
   });
+}
+
+function ensureNoOpenMoney(open: readonly string[], consequence = ''): void {
+  if (open.length === 0) return;
+  const some = open.slice(0, 5).join(', ');
+  throw new Error(
+    `${open.length === 1_000 ? '1,000 or more' : open.length} payments of it have open money (${some}): capture, void or settle them first.${consequence}`,
+  );
 }
 
 async function act(command: (typeof COMMANDS)[number], db: Database, ids: readonly string[]): Promise<object> {
@@ -74,10 +80,10 @@ if (import.meta.main)
             `account ${accountReference}: ${versions} versions of credentials, ${suspendedAt ? `suspended since ${suspendedAt.toISOString()}` : 'active'}\n`,
           );
         const ids = accounts.map(({ id }) => id);
+        // Looked at before it is suspended, so that what cannot be forgotten goes on.
+        if (command === 'forget') ensureNoOpenMoney(await store.openMoney(core, ids));
         if (isDry) {
-          process.stdout.write(
-            `would ${command} ${ids.length} of them; payments with open money: ${await store.openMoney(core, ids)}\n`,
-          );
+          process.stdout.write(`would ${command} ${ids.length} of them\n`);
           return 0;
         }
         const asked = { merchant, accounts: accounts.map(({ accountReference }) => accountReference) };

@@ -1,20 +1,22 @@
+import { existsSync } from 'node:fs';
+import path from 'node:path';
 import { z } from 'zod';
 import { coreConfig, processorConfig } from '../core/config.ts';
 import { acceptDatabase } from '../core/database-identity.ts';
 import type { Recovered, Trouble } from '../core/recover/run.ts';
 import type { RecoverOptions } from '../core/recover.ts';
 import { createCore } from '../core/service.ts';
-import { lastSeen, writeLack } from '../core/store/database-identity.ts';
+import { isNoted, lastSeen, writeLack } from '../core/store/database-identity.ts';
 import { unpublishPeriod } from '../core/store/outbox.ts';
 import { withToken } from '../proto/runtime/callers.ts';
 import { databaseUrl, parseConfig, Secret, text } from '../proto/runtime/config.ts';
 import { createDatabase } from '../proto/runtime/database.ts';
-import { startEmbeddedPostgres } from '../proto/runtime/embedded-postgres.ts';
+import { runningPostgres, startEmbeddedPostgres } from '../proto/runtime/embedded-postgres.ts';
 import { createGrpcTransport } from '../proto/runtime/grpc-transport.ts';
 import { hideTimerWarnings } from '../proto/runtime/kafka.ts';
 import { kafkaConfig } from '../proto/runtime/kafka-client.ts';
 import { readTopicSince } from '../proto/runtime/kafka-history.ts';
-import { createLog } from '../proto/runtime/log.ts';
+import { createLog, type Log } from '../proto/runtime/log.ts';
 import { ensureSafety } from '../proto/runtime/safe-config.ts';
 import { readTls } from '../proto/runtime/tls.ts';
 import { createProgress, runCommand, UsageError } from './command.ts';
@@ -80,15 +82,12 @@ if (import.meta.main) {
       as: { type: 'string' },
     },
     async run({ since: from, accept = false, reason: given, 'dry-run': isDry = false, as }) {
-      const since = from === undefined ? undefined : z.iso.datetime({ offset: true }).safeParse(from).data;
-      if (from !== undefined && !since) throw new UsageError('--since must be a time such as 2026-11-24T10:00:00Z');
+      const since = readSince(from);
       const reason = isDry ? '' : readReason(given);
       const { DATABASE_URL, DATA_DIR, KAFKA_BROKERS, ...rest } = parseConfig(config, process.env);
       const log = createLog('recover', 'error');
-      const postgres = DATA_DIR
-        ? await startEmbeddedPostgres({ dataDir: DATA_DIR, roles: ['core', 'relay'], log })
-        : undefined;
-      const url = DATABASE_URL ?? new Secret(postgres?.urls.core ?? '');
+      const embedded = DATA_DIR ? await openEmbedded(DATA_DIR, log) : undefined;
+      const url = DATABASE_URL ?? new Secret(embedded?.url ?? '');
       const db = createDatabase({
         url: url.reveal(),
         schema: 'core',
@@ -108,20 +107,26 @@ if (import.meta.main) {
         if (!isDry) await acceptDatabase(db, isWhole);
       };
       try {
-        await core.prepareDatabase();
+        if (!isDry) await core.prepareDatabase();
+        else if (!(await isNoted(db)))
+          throw new Error('there is no database of this version: a run that is no dry one migrates it');
         if (accept && !since) {
-          await recorded(db, { command: 'recover', as, reason, asked: { accept } }, async () => {
-            await accepted(true);
-            return {};
-          });
-          process.stdout.write('Cores may start on this database.\n');
+          if (!isDry)
+            await recorded(db, { command: 'recover', as, reason, asked: { accept } }, async () => {
+              await accepted(true);
+              return {};
+            });
+          process.stdout.write(`Cores ${isDry ? 'might' : 'may'} start on this database.\n`);
           return 0;
         }
         const last = await lastSeen(db);
-        if (!since && !last) throw new UsageError('no core was ever seen in this database: say --since');
-        const start = since
-          ? new Date(since)
-          : new Date((last?.lacksSince ?? last?.seenAt ?? new Date(0)).getTime() - BEFORE_MS);
+        const lacksSince = last?.lacksSince ?? last?.seenAt;
+        if (!since && !lacksSince) throw new UsageError('no core was ever seen in this database: say --since');
+        if (since && lacksSince && since > lacksSince && !accept)
+          throw new UsageError(
+            `something may be missing since ${lacksSince.toISOString()}: --since must not be later, or add --accept`,
+          );
+        const start = since ?? new Date((lacksSince?.getTime() ?? 0) - BEFORE_MS);
         if (!isDry) await writeLack(db, new Date(start.getTime() + BEFORE_MS));
         const kafka = KAFKA_BROKERS && { ...rest, KAFKA_BROKERS };
         process.stdout.write(
@@ -167,10 +172,28 @@ if (import.meta.main) {
         processor.close();
         await core.stop();
         await db.close();
-        await postgres?.stop();
+        await embedded?.stop();
       }
     },
   });
+}
+
+function readSince(text: string | undefined): Date | undefined {
+  if (text === undefined) return undefined;
+  const time = z.iso.datetime({ offset: true }).safeParse(text).data;
+  if (!time) throw new UsageError('--since must be a time such as 2026-11-24T10:00:00Z');
+  if (new Date(time) > new Date()) throw new UsageError('--since is in the future');
+  return new Date(time);
+}
+
+/** The PostgreSQL of a connector's DATA_DIR: the one that runs, or one that is started for as long as this takes. */
+async function openEmbedded(dataDir: string, log: Log): Promise<{ url: string; stop(): Promise<void> }> {
+  const roles = ['core', 'relay'];
+  const running = runningPostgres(path.resolve(dataDir), roles);
+  if (running) return { url: running.core ?? '', stop: async () => undefined };
+  if (!existsSync(path.join(dataDir, 'cluster'))) throw new Error(`there is no database in DATA_DIR ${dataDir}`);
+  const postgres = await startEmbeddedPostgres({ dataDir, roles, log });
+  return { url: postgres.urls.core ?? '', stop: postgres.stop };
 }
 
 function tell(recovered: Recovered, isDry: boolean): string {
@@ -187,9 +210,9 @@ function tell(recovered: Recovered, isDry: boolean): string {
   ];
   const byTrouble = Map.groupBy(troubles, ([, trouble]) => trouble);
   for (const [trouble, ids] of byTrouble) {
-    const shown = ids.slice(0, SHOWN).map(([id]) => `  ${id}`);
+    const shown = ids.slice(0, isDry ? undefined : SHOWN).map(([id]) => `  ${id}`);
     lines.push(`${ids.length} to look at, since ${TROUBLES[trouble]}`, ...shown);
-    if (ids.length > SHOWN) lines.push(`  and ${ids.length - SHOWN} more, in core.duties`);
+    if (ids.length > shown.length) lines.push(`  and ${ids.length - shown.length} more, in core.duties`);
   }
   return `${lines.join('\n')}\n`;
 }

@@ -103,9 +103,19 @@ if (import.meta.main)
         ensureKnown('EVENTS_KEY', [...before.events, ...before.bodies], EVENTS_KEY);
         const say = (text: string) => process.stdout.write(`${text}\n`);
         if (isDry) {
-          say(
-            `would seal with ${CREDENTIALS_KEY.ids[0]} and ${EVENTS_KEY.ids[0]} what is sealed with: credentials ${list(staleOf(before.credentials, CREDENTIALS_KEY))}; payments ${list(staleOf(before.events, EVENTS_KEY))}; deliveries ${list(staleOf(before.bodies, EVENTS_KEY))}`,
-          );
+          const stale = {
+            credentials: staleOf(before.credentials, CREDENTIALS_KEY),
+            payments: staleOf(before.events, EVENTS_KEY),
+            deliveries: staleOf(before.bodies, EVENTS_KEY),
+          };
+          for (const [what, ids] of Object.entries(stale)) {
+            const first = (what === 'credentials' ? CREDENTIALS_KEY : EVENTS_KEY).ids[0];
+            say(
+              ids.length > 0
+                ? `${what}: would seal with ${first} what is sealed with ${ids.join(', ')}`
+                : `${what}: nothing is sealed with another key than ${first}`,
+            );
+          }
           return 0;
         }
         const asked = { credentialsKeys: CREDENTIALS_KEY.ids, eventsKeys: EVENTS_KEY.ids };
@@ -147,7 +157,3 @@ if (import.meta.main)
       }
     },
   });
-
-function list(ids: readonly string[]): string {
-  return ids.join(', ') || 'nothing';
-}

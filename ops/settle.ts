@@ -13,7 +13,7 @@ import { readReason } from './duty.ts';
 
 const HELP = `Says what became of an operation, in place of the engine: one that is held, or that the engine will never know. It is booked, and Wix is told.
 
-  npm run settle -- REQUEST_ID --approved [AMOUNT] | --declined CODE | --failed  --reason TEXT [--dry-run]
+  npm run settle -- REQUEST_ID --approved [--amount N] | --declined CODE | --failed  --reason TEXT [--dry-run]
 
   REQUEST_ID        the operation's id, by which the engine knows it; npm run explain shows it
   --approved        the money moved; --amount N in minor units where it is not what was asked
@@ -37,6 +37,7 @@ const config = z
   .superRefine(ensureSafety);
 
 const CALL_MS = 10_000;
+const OPEN = [Operation_State.RUNNING, Operation_State.WAITING, Operation_State.UNKNOWN];
 
 if (import.meta.main)
   await runCommand({
@@ -93,7 +94,12 @@ if (import.meta.main)
               : { kind: { case: 'failed', value: {} } },
         };
         if (isDry) {
-          process.stdout.write('would settle it; nothing was changed\n');
+          const isOpen = OPEN.includes(operation.state);
+          process.stdout.write(
+            isOpen
+              ? 'would settle it; nothing was changed\n'
+              : 'it has an outcome: one that contradicts it would be kept, change nothing, and raise the alert contradiction\n',
+          );
           return 0;
         }
         const { operation: settled } = await payments.reportOutcome(report);

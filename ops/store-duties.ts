@@ -57,16 +57,16 @@ export async function resume(db: Queryable, ids: readonly string[]): Promise<num
   return rows.length;
 }
 
-/** Payments of these accounts that are not at rest, or have an open operation; counted to 1,000. */
-export async function openMoney(db: Queryable, ids: readonly string[]): Promise<number> {
-  const rows = await db.query(
-    `select from transactions where account_id = any ($1::uuid[]) and (
+/** Payments that are not at rest, or have an open operation; 1,000 at most. */
+export async function openMoney(db: Queryable, ids: readonly string[]): Promise<string[]> {
+  const rows = await db.query<{ id: string }>(
+    `select id from transactions where account_id = any ($1::uuid[]) and (
        state not in ('captured', 'voided', 'expired', 'declined')
        or exists (select from operations where transaction_id = transactions.id and state in ('running', 'waiting', 'unknown')))
      limit 1000`,
     [ids],
   );
-  return rows.length;
+  return rows.map(({ id }) => id);
 }
 
 /** Takes away what these accounts were called with, and their names. Payments stay. Answers how many versions of credentials there were. */

@@ -1,11 +1,14 @@
 import { createServer } from 'node:http';
 import { createClient, createRouterTransport } from '@connectrpc/connect';
 import { type Connector, createConnector } from '../connector.ts';
+import { coreConfig } from '../core/config.ts';
+import { gatewayConfig } from '../gateway/config.ts';
 import { PaymentsService } from '../proto/gen/payments/v1/payments_service_pb.js';
 import { actAs } from '../proto/runtime/callers.ts';
 import { DEVELOPMENT_MARK } from '../proto/runtime/config.ts';
 import { closeHttp, listen } from '../proto/runtime/lifecycle.ts';
 import { createLog, type Log } from '../proto/runtime/log.ts';
+import { relayConfig } from '../webhook-relay/config.ts';
 import { createEngine, type Engine } from './engine/engine.ts';
 import { createPages } from './engine/pages.ts';
 import { createWix, type Wix } from './wix/wix.ts';
@@ -63,6 +66,12 @@ export interface Playground {
   stop(): Promise<void>;
 }
 
+/** What stands around it is its own. */
+const OWN = ['DATABASE_URL', 'WIX_PUBLIC_KEY', 'WIX_APP_ID', 'WIX_APP_SECRET', 'WIX_API_URL'];
+const SETTINGS = [gatewayConfig, coreConfig, relayConfig]
+  .flatMap(({ shape }) => Object.keys(shape))
+  .filter((name) => !OWN.includes(name));
+
 /** Everything that lasts is kept in `data`. */
 export async function startPlayground(options: {
   data: string;
@@ -88,7 +97,7 @@ export async function startPlayground(options: {
     WIX_APP_ID: wix.appId,
     WIX_APP_SECRET: wix.appSecret,
     WIX_API_URL: wixUrl,
-    ...fromEnvironment([...Object.keys(DEVELOPMENT), 'PUBLIC_URL']),
+    ...fromEnvironment(SETTINGS),
     ...options.env,
   };
   // Links for buyers name the port before the gateway listens.

@@ -10,7 +10,8 @@ const HELP = `Runs the whole connector on this machine, between a simulated Wix 
   --data DIR   where everything is kept (./.data); delete it to begin anew
   --help
 
-What the README's configuration table lists may be set, such as GATEWAY_PORT=9090, and WIX_PORT (8090), ENGINE_HTTP_PORT
+What the README's configuration table lists of gateway, core and webhook-relay may be set, such as GATEWAY_PORT=9090, but for DATABASE_URL and what
+names Wix, the engine and Kafka; and WIX_PORT (8090), ENGINE_HTTP_PORT
 (50062) and CONTROL_PORT (8099) of the simulated Wix, of the simulated engine's pages and of this program. Ctrl-C ends it in order.
 `;
 

@@ -27,6 +27,11 @@ export async function readIdentity(db: Queryable): Promise<Identity | undefined>
   }
 }
 
+/** Whether this database is of a version that notes it. */
+export async function isNoted(db: Queryable): Promise<boolean> {
+  return (await db.query(`select where to_regclass('database_identity') is not null`)).length > 0;
+}
+
 /** As a core last saw it, and how many ms ago. */
 export type LastSeen = Identity & {
   readonly seenAt: Date;

@@ -47,23 +47,24 @@ export async function markPublished(tx: Queryable, ids: readonly bigint[]): Prom
 }
 
 /** Marks the published events of a payment, by our id or the caller's, to be published again. Answers how many. */
-export async function unpublishPayment(db: Queryable, id: string): Promise<number> {
-  const rows = await db.query(
-    `update outbox set published_at = null
-     where published_at is not null and transaction_id in
-       (select id from transactions where external_id = $1 or id = case when $1 ~ '^[0-9a-f-]{36}$' then $1::uuid end)
-     returning id`,
+export function unpublishPayment(db: Queryable, id: string, isDry = false): Promise<number> {
+  return unpublish(
+    db,
+    `published_at is not null and transaction_id in
+       (select id from transactions where external_id = $1 or id = case when $1 ~ '^[0-9a-f-]{36}$' then $1::uuid end)`,
     [id],
+    isDry,
   );
-  return rows.length;
 }
 
 /** Marks what was published in a time to be published again. Answers how many. */
-export async function unpublishPeriod(db: Queryable, since: string, until = 'infinity'): Promise<number> {
-  const rows = await db.query(
-    `update outbox set published_at = null where published_at >= $1::timestamptz and published_at < $2::timestamptz
-     returning id`,
-    [since, until],
-  );
-  return rows.length;
+export function unpublishPeriod(db: Queryable, since: string, until = 'infinity', isDry = false): Promise<number> {
+  return unpublish(db, 'published_at >= $1::timestamptz and published_at < $2::timestamptz', [since, until], isDry);
+}
+
+async function unpublish(db: Queryable, which: string, values: readonly unknown[], isDry: boolean): Promise<number> {
+  const sql = isDry
+    ? `select id from outbox where ${which}`
+    : `update outbox set published_at = null where ${which} returning id`;
+  return (await db.query(sql, values)).length;
 }

@@ -1,6 +1,7 @@
 import { readdirSync } from 'node:fs';
 import path from 'node:path';
 import { findStrangeness } from '../../core/database-identity.ts';
+import { isNoted } from '../../core/store/database-identity.ts';
 import { createDatabase, type Database } from '../../proto/runtime/database.ts';
 import { createLog } from '../../proto/runtime/log.ts';
 import { appliedMigrations, serverFacts } from '../store-doctor.ts';
@@ -140,8 +141,7 @@ function aboutMigrations(schema: string, service: string, applied: readonly stri
 
 /** Whether cores start on it, or it was restored from a backup. */
 export async function aboutIdentity(db: Database): Promise<Finding[]> {
-  if (!(await appliedMigrations(db)).includes('0012_database_identity')) return [];
-  const found = await findStrangeness(db);
+  const found = (await isNoted(db)) ? await findStrangeness(db) : undefined;
   if (!found) return [];
   const remedy = 'run npm run recover, which brings back what a backup lacks (docs/RESTORE.md)';
   return [(found.starts ? warn : fail)(found.problem, remedy)];

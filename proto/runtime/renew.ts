@@ -45,7 +45,7 @@ export async function renewSecrets(log: Log): Promise<void> {
     }
   }
   if (renewed.length > 0) {
-    log.info('secrets.renewed', { settings: renewed });
+    log.info('secrets.renewed', { settings: [...new Set(renewed)] });
     pending = new Set(listeners);
   }
   for (const listener of pending) {

@@ -84,6 +84,29 @@ describe('a core that starts', function () {
     ]);
   });
 
+  it('is not recovered from a time that is later than what may be missing, or to come', async () => {
+    const other = await copy();
+    await set(other, `seen_at = '2026-01-01T00:00:00Z'`);
+    for (const [since, why] of [
+      ['2026-01-02T00:00:00Z', /missing since 2026-01-01T00:00:00.000Z: --since must not be later/],
+      ['2999-01-01T00:00:00Z', /--since is in the future/],
+    ] as const) {
+      const { code, err } = await recover(other, '--reason', 'x', '--since', since);
+      assert.equal(code, 2);
+      assert.match(err, why);
+    }
+  });
+
+  it('is neither migrated nor accepted by a dry run', async () => {
+    const other = await copy();
+    const dry = await recover(other, '--accept', '--dry-run');
+    assert.deepEqual([dry.code, dry.out], [0, 'Cores might start on this database.\n']);
+    await assert.rejects(startAndStop(other), /another database oid/);
+    await asDatabase(other, (client) => client.query('drop table core.database_identity'));
+    const { code, err } = await recover(other, '--dry-run', '--since', '2026-01-01T00:00:00Z');
+    assert.deepEqual([code, /no database of this version/.test(err)], [1, true], err);
+  });
+
   it('does not start where the engine could not be asked, and nothing is lost by trying again', async () => {
     const other = await copy();
     const { code, err } = await recover(other, '--reason', 'restored');

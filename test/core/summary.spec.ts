@@ -80,7 +80,7 @@ describe('why a payment stands where it stands', () => {
         open: { kind: 'authorize', progress: 'waiting', asks: 0, nextAt: NEXT, expiresAt: NEXT },
         delivery: { standing: 'nothing', event: '' },
       },
-      "Awaiting its buyer since 2026-11-27T14:02:11Z: the buyer has not come back from the engine's page, its time is over at 2026-11-27T14:20:00Z, asked at 2026-11-27T14:20:00Z. There is nothing to tell Wix.",
+      "Awaiting its buyer since 2026-11-27T14:02:11Z: the buyer has not come back from the engine's page, expires at 2026-11-27T14:20:00Z, asked at 2026-11-27T14:20:00Z. There is nothing to tell Wix.",
     ],
     [
       'tells of an event that Wix does not take what Wix says',

@@ -176,7 +176,11 @@ describe('who asks what about a payment', () => {
       for (const [args, code, line] of [
         [[], 2, /^explain: an argument is missing \(see explain --help\)\n$/],
         [['unheard-of'], 1, /^explain: no payment, refund or request has the id unheard-of\n$/],
-        [['x', '--data', '/nowhere'], 1, /^explain: no database that this user may use runs in \/nowhere\n$/],
+        [
+          ['x', '--data', '/nowhere'],
+          1,
+          /^explain: no PostgreSQL that this user may use runs in \/nowhere: start what uses it\n$/,
+        ],
       ] as const)
         await assert.rejects(command(...args), (error: { code: number; stderr: string }) => {
           assert.deepEqual([error.code, line.test(error.stderr)], [code, true], error.stderr);
