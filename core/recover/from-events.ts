@@ -10,7 +10,7 @@ import { eventsOf, hasAccount, insertRestored, putEvent, putOperation, updateRes
 import { lockTransaction } from '../store/transactions.ts';
 import type { Transaction } from '../transaction.ts';
 import { operationAfter, paymentAfter, UNCLEAR } from './rebuild.ts';
-import { inTx, isBlocked, noteTrouble, type Run, type Trouble } from './run.ts';
+import { inTx, noteTrouble, type Run, type Trouble } from './run.ts';
 
 // What the topic tells: events in their order, under their numbers and with their bytes.
 
@@ -34,8 +34,9 @@ export function readEvent({ core, recovered }: Run, message: BusMessage): Read[]
 /** Moves a payment on by the events that it lacks, in their order. */
 export async function applyEvents(run: Run, read: readonly Read[]): Promise<void> {
   const id = read[0]!.event.transactionId;
-  if (isBlocked(run, id)) return;
   const { recovered } = run;
+  // What is behind a trouble does not fit either.
+  if (recovered.troubles.has(id)) return;
   const inOrder = read.toSorted((a, b) => Number(a.event.sequence - b.event.sequence));
   const counts =
     (await inTx(run, id, (tx) => applyUnderLock(run, tx, id, inOrder))) ??

@@ -261,7 +261,7 @@ describe('a ledger that was restored, in trouble', function () {
     });
     assert.equal(answer.refusal, undefined);
     await core.stop(0);
-    const { troubles } = await recover();
+    const { troubles } = await recover({ batch: 1 });
     assert.deepEqual(troubles, new Map([[idOf(sale), 'conflict']]));
     assert.deepEqual(await moneyOf(db, sale), [4590n, 1700n, 4n]);
   });
