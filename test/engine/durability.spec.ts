@@ -135,7 +135,8 @@ describe('the simulated engine as a program', () => {
       number: '5105105105105100',
       expiryMonth: 1,
       expiryYear: 2030,
-      cvv: '90210',
+      // No number: those of times and references may hold any.
+      cvv: 'SecurityCode',
       holderName: 'Secret Holder',
     };
     await using(await start(), TOKEN, (client) =>

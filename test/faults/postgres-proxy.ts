@@ -57,6 +57,8 @@ export async function startPostgresProxy(target: string): Promise<PostgresProxy>
     // Several statements may be on their way: each one's answer ends with a ReadyForQuery.
     const answers: (Hold | undefined)[] = [];
 
+    /** A statement goes on with the message behind it: a server that has half of it waits for the rest, and no time ends that. */
+    const parsed: Buffer[] = [];
     eachMessage(client, 'startup', async (message) => {
       const sql = statementIn(message, prepared);
       if (sql !== undefined) {
@@ -66,7 +68,10 @@ export async function startPostgresProxy(target: string): Promise<PostgresProxy>
         if (found?.when === 'before') await found.pass();
         answers.push(found?.when === 'after' ? found : undefined);
       }
-      if (!isLost()) database.write(message);
+      parsed.push(message);
+      if (message[0] === PARSE) return;
+      const whole = Buffer.concat(parsed.splice(0));
+      if (!isLost()) database.write(whole);
     });
     const heard = eachMessage(database, 'typed', async (message) => {
       if (message[0] === READY_FOR_QUERY) await answers.shift()?.pass();

@@ -13,6 +13,9 @@ import {
   untilSettled,
 } from './surroundings.ts';
 
+/** Its loop may have failed, and wait before it goes on. */
+const PATIENT = { timeoutMs: 30_000 };
+
 const isPublisher: Matches = (sql) => sql.includes('core.publish_outbox');
 
 interface Sleep {
@@ -37,7 +40,7 @@ const SLEEPS: Record<string, Sleep> = {
 };
 
 describe('a publisher that sleeps past its lock', function () {
-  this.timeout(60_000);
+  this.timeout(120_000);
   let stage: Surroundings;
   let database: string;
   let roads: PostgresProxy[];
@@ -79,7 +82,7 @@ describe('a publisher that sleeps past its lock', function () {
       const dropped = ({ lines }: Program) =>
         lines.some((line) => line.event === 'event.dropped' && line.transactionId === payment.pluginTransactionId);
       // Its lock is freed by the database, a little after the time that a send may take.
-      if (dropsIn === 'other') await eventually(() => assert.ok(dropped(other)));
+      if (dropsIn === 'other') await eventually(() => assert.ok(dropped(other)), PATIENT);
       await wix.eventFor(payment.wixTransactionId);
       const before = sleeper.lines.length;
       sleeper.signal('SIGCONT');
@@ -90,7 +93,7 @@ describe('a publisher that sleeps past its lock', function () {
           .find(({ event, loop }) => event === 'loop.failed' && loop === 'publish_outbox');
         assert.ok(line);
         return JSON.stringify(line);
-      });
+      }, PATIENT);
       // Slower than its query's time-out, it does not even come to send the batch.
       assert.ok(dropsIn === 'other' || dropped(sleeper) || failure.includes('Query read timeout'), failure);
 
