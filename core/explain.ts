@@ -13,7 +13,12 @@ import {
   ReportSchema,
 } from '../proto/gen/payments/v1/payments_service_pb.js';
 import { Reason } from '../proto/gen/payments/v1/reason_pb.js';
-import { type DeliveriesService, type Delivery, Delivery_State as State } from '../proto/gen/relay/v1/deliveries_pb.js';
+import {
+  type DeliveriesService,
+  type Delivery,
+  GetDeliveryResponseSchema,
+  Delivery_State as State,
+} from '../proto/gen/relay/v1/deliveries_pb.js';
 import type { Queryable } from '../proto/runtime/database.ts';
 import { ensureLength } from '../proto/runtime/requests.ts';
 import * as convert from './convert.ts';
@@ -107,8 +112,13 @@ async function askRelay(
   if (typeof relay === 'string') return { problem: relay };
   try {
     const { deliveries, paused } = await relay.listDeliveries({ selection: { transactionId }, pageSize: 200 }, call);
-    const received = new Set(deliveries.map(({ eventId }) => eventId));
-    const shown = events.filter(({ id }) => received.has(id)).slice(-DELIVERIES_MAX);
+    const received = new Map(deliveries.map((delivery) => [delivery.eventId, delivery]));
+    for (const event of events) {
+      const delivery = received.get(event.id);
+      if (delivery) event.delivery = create(GetDeliveryResponseSchema, { delivery });
+    }
+    // Of the newest with their attempts.
+    const shown = events.filter(({ delivery }) => delivery).slice(-DELIVERIES_MAX);
     // A few at a time: its other work needs connections too.
     for (let from = 0; from < shown.length; from += DELIVERIES_AT_ONCE)
       await Promise.all(

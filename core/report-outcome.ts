@@ -5,6 +5,7 @@ import {
   type ReportOutcomeResponse,
   ReportOutcomeResponseSchema,
 } from '../proto/gen/payments/v1/payments_service_pb.js';
+import { Reason } from '../proto/gen/payments/v1/reason_pb.js';
 import { callerKey } from '../proto/runtime/callers.ts';
 import { ensure } from '../proto/runtime/requests.ts';
 import { rpcError } from '../proto/runtime/rpc.ts';
@@ -41,7 +42,10 @@ export async function reportOutcome(
       request_id: request.requestId,
     });
   }
-  const learned = readOutcome(transaction, operation, request.outcome);
+  const { outcome } = request;
+  const isReasonless = outcome?.kind.case === 'declined' && outcome.kind.value.reason === Reason.UNSPECIFIED;
+  ensure(!request.override || !isReasonless, 'outcome.declined.reason', 'must be a reason of Wix');
+  const learned = readOutcome(transaction, operation, outcome);
   const bad = learned.lost?.find((name) => !isOptional(name)) ?? '';
   ensure(
     bad === '',

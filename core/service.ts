@@ -13,6 +13,7 @@ import { createAdminServer, type Service } from '../proto/runtime/lifecycle.ts';
 import type { Log } from '../proto/runtime/log.ts';
 import { type Loop, startLoop } from '../proto/runtime/loop.ts';
 import { migrate } from '../proto/runtime/migrate.ts';
+import { onRenewed } from '../proto/runtime/renew.ts';
 import { logCalls } from '../proto/runtime/rpc.ts';
 import { createRpcHandler, refuse } from '../proto/runtime/rpc-over-http.ts';
 import { readTls } from '../proto/runtime/tls.ts';
@@ -153,6 +154,8 @@ export function createCore(
         else if (!showConsole?.(request, response)) http(request, response);
       }),
   });
+  // Who watches shows a token that still counts, from then on.
+  const noLonger = onRenewed(watchers.endAll);
   let grpcPort: number | undefined;
   let httpPort: number | undefined;
 
@@ -192,7 +195,8 @@ export function createCore(
     async stop(drainMs = config.DRAIN_MS) {
       isStopping = true;
       const end = performance.now() + drainMs;
-      watchers.end();
+      noLonger();
+      watchers.endAll();
       await grpc?.stop(drainMs);
       await Promise.all([loops.reconciler?.stop(), loops.measurer?.stop()]);
       const leftMs = Math.max(0, end - performance.now());

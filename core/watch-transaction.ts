@@ -40,7 +40,8 @@ export async function* watchTransaction(
       last = message;
       await sleep(LOOK_MS - ((performance.now() - followed.since) % LOOK_MS), over);
     }
-    if (core.watchers.signal.aborted) throw rpcError(Code.Unavailable, 'STOPPING', 'the core is stopping: watch again');
+    if (core.watchers.wasEnded(over))
+      throw rpcError(Code.Unavailable, 'STOPPING', 'the core ends this watch: watch again');
   } finally {
     core.watchers.leave(over);
   }

@@ -24,9 +24,10 @@ export interface Seen {
 }
 
 export interface Watchers {
-  /** Aborts when all that watch are to end. */
-  readonly signal: AbortSignal;
-  end(): void;
+  /** Ends all that watch; they may watch again. */
+  endAll(): void;
+  /** Whether this watch was ended by `endAll`. */
+  wasEnded(over: AbortSignal): boolean;
   /**
    * Takes a place, or throws RESOURCE_EXHAUSTED: a caller has at most a share of them. The signal tells when the watch is over; the
    * place is free then at the latest.
@@ -37,13 +38,19 @@ export interface Watchers {
   leave(over: AbortSignal): void;
 }
 
+const ENDED = 'ended by the core';
+
 export function createWatchers(max = WATCHERS_MAX): Watchers {
-  const ending = new AbortController();
+  let ending = new AbortController();
   const places = new Map<AbortSignal, { readonly caller: string; readonly followed?: Followed }>();
   const leave = (over: AbortSignal) => void places.delete(over);
   return {
-    signal: ending.signal,
-    end: () => ending.abort(),
+    endAll: () => {
+      const old = ending;
+      ending = new AbortController();
+      old.abort(ENDED);
+    },
+    wasEnded: ({ reason }) => reason === ENDED,
     enter: (caller, signal) => {
       const own = [...places.values()].filter((place) => place.caller === caller).length;
       if (!hasShare(own, places.size, max))

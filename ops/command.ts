@@ -36,7 +36,7 @@ export async function runCommand<Chosen extends Options>(command: Command<Chosen
     process.exitCode = (await command.run(values, positionals)) ?? 0;
   } catch (error) {
     const isUsage = error instanceof UsageError;
-    process.stderr.write(`${name}: ${(error as Error).message}${isUsage ? ` (see ${name} --help)` : ''}\n`);
+    process.stderr.write(`${name}: ${printable((error as Error).message)}${isUsage ? ` (see ${name} --help)` : ''}\n`);
     process.exitCode = isUsage ? 2 : 1;
   }
 }
@@ -82,4 +82,15 @@ export function createProgress(stream: NodeJS.WriteStream = process.stderr): Pro
 /** In colour on a terminal that takes it (NO_COLOR is obeyed), else as it is. */
 export function colour(format: Parameters<typeof styleText>[0], text: string): string {
   return styleText(format, text, { stream: process.stdout });
+}
+
+/**
+ * A line as a terminal may have it: what others sent us has no escape sequence, end of line or direction of writing in it. Colours of ours
+ * stay.
+ */
+export function printable(line: string): string {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what it takes out.
+  return line.replaceAll(/\x1b\[\d{1,2}m|[\p{Cc}\p{Cf}\u2028\u2029]/gu, (found) =>
+    found.length > 1 ? found : `\\u${found.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  );
 }

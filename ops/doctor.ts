@@ -9,7 +9,7 @@ import { runningPostgres } from '../proto/runtime/embedded-postgres.ts';
 import { readTls } from '../proto/runtime/tls.ts';
 import { standaloneConfig as relayConfig } from '../webhook-relay/config.ts';
 import { keysInUse } from '../webhook-relay/store.ts';
-import { colour, runCommand, UsageError } from './command.ts';
+import { colour, printable, runCommand, UsageError } from './command.ts';
 import { type Check, type Finding, fail, ok, runChecks, skip } from './doctor/check.ts';
 import { aboutIdentity, aboutKeys, schemaCheck, serverCheck } from './doctor/databases.ts';
 import {
@@ -182,7 +182,7 @@ if (import.meta.main)
       else
         for (const { name, level, text, remedy } of findings)
           process.stdout.write(
-            `${colour(PAINT[level], level.padEnd(4))}  ${name.padEnd(28)}  ${text}${remedy ? `. ${remedy[0]?.toUpperCase()}${remedy.slice(1)}.` : ''}\n`,
+            `${printable(`${colour(PAINT[level], level.padEnd(4))}  ${name.padEnd(28)}  ${text}${remedy ? `. ${remedy[0]?.toUpperCase()}${remedy.slice(1)}.` : ''}`)}\n`,
           );
       return isWell ? 0 : 1;
     },

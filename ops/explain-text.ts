@@ -11,7 +11,7 @@ import {
 import { Reason } from '../proto/gen/payments/v1/reason_pb.js';
 import { Operation_Kind, Operation_State, Transaction_State } from '../proto/gen/payments/v1/transaction_pb.js';
 import { type Attempt, Delivery_State } from '../proto/gen/relay/v1/deliveries_pb.js';
-import { colour } from './command.ts';
+import { colour, printable } from './command.ts';
 
 // A payment's life as one screen of text.
 
@@ -49,7 +49,7 @@ export function explainText(explained: ExplainTransactionResponse): string {
       `  ${Report_Kind[report.kind].toLowerCase()} by ${report.caller}, ${when(report.reportedAt, now)}${report.reason ? `: ${report.reason}` : ''}`,
       `    ${report.outcome}`,
     );
-  return `${lines.join('\n')}\n`;
+  return `${lines.map(printable).join('\n')}\n`;
 }
 
 function operationLines(explained: ExplainedOperation, currency: string, now: Date): string[] {

@@ -1,6 +1,6 @@
 import type { Database } from '../proto/runtime/database.ts';
 import { sleep } from '../proto/runtime/loop.ts';
-import { createProgress, runCommand } from './command.ts';
+import { createProgress, printable, runCommand } from './command.ts';
 import { DATABASES_HELP, openDatabases } from './databases.ts';
 import { DUTY_HELP, DUTY_OPTIONS, readReason, recorded } from './duty.ts';
 import * as store from './store-duties.ts';
@@ -77,7 +77,7 @@ if (import.meta.main)
           throw new Error(`no account of merchant ${merchant}${account ? ` is called ${account}` : ' is known'}`);
         for (const { accountReference, suspendedAt, versions } of accounts)
           process.stdout.write(
-            `account ${accountReference}: ${versions} versions of credentials, ${suspendedAt ? `suspended since ${suspendedAt.toISOString()}` : 'active'}\n`,
+            `${printable(`account ${accountReference}: ${versions} versions of credentials, ${suspendedAt ? `suspended since ${suspendedAt.toISOString()}` : 'active'}`)}\n`,
           );
         const ids = accounts.map(({ id }) => id);
         // Looked at before it is suspended, so that what cannot be forgotten goes on.

@@ -5,7 +5,7 @@ import { DeliveriesService, Delivery_State as State } from '../proto/gen/relay/v
 import { flag, parseConfig, token, url } from '../proto/runtime/config.ts';
 import { ensureSafety } from '../proto/runtime/safe-config.ts';
 import { readTls, tlsEntries } from '../proto/runtime/tls.ts';
-import { runCommand } from './command.ts';
+import { printable, runCommand } from './command.ts';
 import { readReason } from './duty.ts';
 
 const HELP = `Reads held deliveries again, with the keys and the version of now: those that nothing speaks against any more are told to Wix. Lists what stays held.
@@ -46,7 +46,7 @@ if (import.meta.main)
       );
       const call = { headers: { authorization: `Bearer ${OPERATOR_TOKEN.reveal()}` } };
       const selection = { states: [State.HELD], transactionId };
-      const say = (text: string) => process.stdout.write(`${text}\n`);
+      const say = (text: string) => process.stdout.write(`${printable(text)}\n`);
       try {
         if (!isDry) {
           const { freed, stillHeld } = await relay.redriveDeliveries({ selection, reason }, call);

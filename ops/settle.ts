@@ -8,7 +8,7 @@ import { flag, parseConfig, text, token } from '../proto/runtime/config.ts';
 import { createGrpcTransport } from '../proto/runtime/grpc-transport.ts';
 import { ensureSafety } from '../proto/runtime/safe-config.ts';
 import { readTls, tlsEntries } from '../proto/runtime/tls.ts';
-import { runCommand, UsageError } from './command.ts';
+import { printable, runCommand, UsageError } from './command.ts';
 import { readReason } from './duty.ts';
 
 const HELP = `Says what became of an operation, in place of the engine: one that is held, or that the engine will never know. It is booked, and Wix is told.
@@ -76,7 +76,7 @@ if (import.meta.main)
             `${requestId} is the id of a payment, not of an operation: npm run explain shows its request ids`,
           );
         process.stdout.write(
-          `${summary}\n${Operation_Kind[operation.kind].toLowerCase()} ${operation.amount ?? ''} ${transaction.currency} is ${Operation_State[operation.state].toLowerCase()}\n`,
+          `${printable(summary)}\n${Operation_Kind[operation.kind].toLowerCase()} ${operation.amount ?? ''} ${transaction.currency} is ${Operation_State[operation.state].toLowerCase()}\n`,
         );
         const report: MessageInitShape<typeof ReportOutcomeRequestSchema> = {
           requestId,
@@ -105,7 +105,7 @@ if (import.meta.main)
         const { operation: settled } = await payments.reportOutcome(report);
         const after = await payments.explainTransaction({ id: requestId });
         process.stdout.write(
-          `settled: the operation is ${Operation_State[settled?.state ?? 0]?.toLowerCase()}. ${after.summary}\n`,
+          `settled: the operation is ${Operation_State[settled?.state ?? 0]?.toLowerCase()}. ${printable(after.summary)}\n`,
         );
         return 0;
       } catch (error) {

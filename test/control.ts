@@ -1,5 +1,5 @@
 import { readdirSync, readFileSync } from 'node:fs';
-import { createServer } from 'node:http';
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { closeHttp, listen } from '../proto/runtime/lifecycle.ts';
 import { type Behaviour, CARDS } from './engine/cards.ts';
 import { runFlows, type Stage, type Verdict } from './flows.ts';
@@ -113,7 +113,12 @@ export async function serveControl(
     },
     () => `http://127.0.0.1:${port}`,
   );
-  const server = createServer(async (request, response) => {
+  /** No page of another site, and no name that another site points at this machine, drives it. */
+  const isOwn = ({ headers: { host, origin } }: IncomingMessage) =>
+    host === `127.0.0.1:${port}` && (!origin || origin === `http://${host}`);
+
+  async function answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    if (!isOwn(request)) return void response.writeHead(403).end('This is at another address.\n');
     if (await workbench(request, response)) return;
     response.setHeader('content-type', 'application/x-ndjson');
     if (request.method === 'POST' && request.url === '/demo') {
@@ -124,6 +129,9 @@ export async function serveControl(
       const status = { ...look(playground), events: playground.wix.events().length, totals };
       response.end(`${JSON.stringify(status, (_, value) => (typeof value === 'bigint' ? String(value) : value), 2)}\n`);
     } else response.writeHead(404).end();
+  }
+  const server = createServer((request, response) => {
+    answer(request, response).catch(() => (response.headersSent ? response.destroy() : response.writeHead(500).end()));
   });
   port = await listen(server, at, '127.0.0.1');
   return { port, stop: () => closeHttp(server, 0) };

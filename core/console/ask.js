@@ -41,7 +41,7 @@ export function Ask({ title, warning, fields, button, run, onDone, onClose }) {
 function Field({ name, label, type = 'text', options, value = '', required = true, maxlength = 500, hint }) {
   const control = options
     ? html`<select name=${name}>${options.map(([option, text]) => html`<option value=${option}>${text}</option>`)}</select>`
-    : html`<input name=${name} type=${type} required=${required} maxlength=${maxlength} value=${value} autocomplete="off" />`;
+    : html`<input name=${name} type=${type} required=${required} maxlength=${maxlength} defaultValue=${value} autocomplete="off" />`;
   return html`<label>${label}${control}${hint && html`<small>${hint}</small>`}</label>`;
 }
 

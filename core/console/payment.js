@@ -140,7 +140,10 @@ function refundOf(t) {
       {
         name: 'amount',
         label: `Amount in ${t.currency}`,
-        value: money((BigInt(t.capturedAmount ?? 0) - BigInt(t.refundedAmount ?? 0)).toString()).replace(/ .*/, ''),
+        value: money((BigInt(t.capturedAmount ?? 0) - BigInt(t.refundedAmount ?? 0)).toString(), t.currency).replace(
+          / .*/,
+          '',
+        ),
       },
       {
         name: 'why',
@@ -193,8 +196,14 @@ function settleOf({ operation: o }, t) {
       REASON,
     ],
     run: ({ outcome, amount, code, reason }) => {
+      const minor = amount.trim() === '' ? undefined : minorUnits(amount, t.currency);
+      // What is left out counts as asked for.
+      if (outcome === 'approved' && amount.trim() !== '' && minor === undefined)
+        throw new Error('This is no amount of the currency.');
+      if (outcome === 'declined' && !/^[3-6]\d{3}$/.test(code))
+        throw new Error('A reason of Wix has four digits, such as 3012.');
       const kinds = {
-        approved: () => ({ amount: minorUnits(amount, t.currency), currency: t.currency }),
+        approved: () => ({ amount: minor, currency: t.currency }),
         declined: () => ({ reason: Number(code) }),
         failed: () => ({}),
       };

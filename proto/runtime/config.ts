@@ -1,8 +1,7 @@
-import { isUtf8 } from 'node:buffer';
 import { readFileSync } from 'node:fs';
 import { isIP, isIPv6 } from 'node:net';
 import { z } from 'zod';
-import { keepRenewed } from './renew.ts';
+import { keepRenewed, textOf } from './renew.ts';
 import { createKeyRing, type KeyRing } from './seal.ts';
 
 // The environment, read once and by zod: a config object has the names of the environment as its keys.
@@ -57,40 +56,64 @@ export function parseConfig<S extends z.ZodObject>(schema: S, env: Env): z.infer
   }
   const parsed = schema.safeParse(values);
   if (parsed.success && problems.size === 0) {
-    keepFilesRenewed(parsed.data, values, env);
+    keepFilesRenewed(schema, parsed.data, values, env);
     return parsed.data;
   }
-  for (const { path, code, message } of parsed.error?.issues ?? []) {
+  for (const [name, problem] of problemsIn(parsed.error, values)) if (!problems.has(name)) problems.set(name, problem);
+  throw new ConfigError([...problems.values()]);
+}
+
+function problemsIn(error: z.ZodError | undefined, values: Env): Map<string, string> {
+  const problems = new Map<string, string>();
+  for (const { path, code, message } of error?.issues ?? []) {
     const name = String(path[0]);
     const isMissing = code === 'invalid_type' && values[name] === undefined;
     if (!problems.has(name)) problems.set(name, `${name} ${isMissing ? 'is missing' : message}`);
   }
-  throw new ConfigError([...problems.values()]);
+  return problems;
 }
 
 /** Of what a value was made, to make it anew. */
 const readers = new WeakMap<object, (text: string) => unknown>();
 
-/** Whatever came from a file and can become another is kept in line with that file. */
-function keepFilesRenewed(config: object, values: Env, env: Env): void {
-  for (const [name, value] of Object.entries(config)) {
+/** Whatever came from a file and can become another is kept in line with that file, as long as it goes together with the rest as at a start. */
+function keepFilesRenewed(schema: z.ZodObject, config: object, values: Env, env: Env): void {
+  const renewables = Object.entries(config).flatMap(([name, value]) => {
     const file = (env[`${name}_FILE`] || env[afterByteOrderMark(`${name}_FILE`)])?.trim();
     const read = typeof value === 'object' && value !== null ? readers.get(value) : undefined;
-    if (file && read) keepRenewed({ name, file, text: values[name] ?? '', take: (text) => become(value, read(text)) });
-  }
+    if (!file || !read) return [];
+    return [{ name, file, text: values[name] ?? '', prepare: (text: string) => prepareToBecome(value, read(text)) }];
+  });
+  const ensureWhole = (changed: ReadonlyMap<string, string>) => {
+    const all = { ...values, ...Object.fromEntries(changed) };
+    const parsed = schema.safeParse(all);
+    const known = [...changed]
+      .filter(([, text]) => isOfDevelopment(text))
+      .map(([name]) => `${name} is a development secret`);
+    const problems = [...problemsIn(parsed.error, all).values(), ...known];
+    if (problems.length > 0) throw new ConfigError(problems);
+    Object.assign(values, all);
+  };
+  keepRenewed({ renewables, ensureWhole });
 }
 
 /** The object stays the one that everybody holds, and says what the other says. */
-function become(value: object, other: unknown): void {
-  if (value instanceof Secret) value.become(other as Secret);
-  else if (Array.isArray(value)) value.splice(0, value.length, ...(other as unknown[]));
-  else {
-    const { ids } = value as Partial<KeyRing>;
-    const lacks = ids?.filter((id) => !(other as KeyRing).ids.includes(id)) ?? [];
-    // What is stored may need them: the start looks, and this does not.
-    if (lacks.length > 0) throw new Error(`lacks the key ${lacks.join(', ')}, which takes a restart`);
-    Object.assign(value, other);
-  }
+function prepareToBecome(value: object, other: unknown): () => void {
+  if (value instanceof Secret) return () => value.become(other as Secret);
+  if (Array.isArray(value)) return () => void value.splice(0, value.length, ...(other as unknown[]));
+  if ('ids' in value) ensureKeysStay(value as KeyRing, other as KeyRing);
+  return () => void Object.assign(value, other);
+}
+
+/** What is stored may need them: the start looks, and this does not. */
+function ensureKeysStay(ring: KeyRing, other: KeyRing): void {
+  const lacks = ring.ids.filter((id) => !other.ids.includes(id));
+  if (lacks.length > 0) throw new Error(`lacks the key ${lacks.join(', ')}, which takes a restart`);
+  const macsOf = (keys: KeyRing) => new Map(keys.macs('comparison', '').map(({ keyId, mac }) => [keyId, mac]));
+  const [old, now] = [macsOf(ring), macsOf(other)];
+  const replaced = ring.ids.filter((id) => !old.get(id)?.equals(now.get(id) ?? Buffer.alloc(0)));
+  if (replaced.length > 0)
+    throw new Error(`has another key under the id ${replaced.join(', ')}: a new key takes a new id`);
 }
 
 /** As the first name of an .env file is spelled if an editor wrote a byte order mark before it. */
@@ -108,9 +131,11 @@ function readValue(name: string, env: Env): string | undefined {
   } catch (error) {
     throw new Error(`${name}_FILE cannot be read (${(error as NodeJS.ErrnoException).code})`);
   }
-  // UTF-16 without a mark is UTF-8 full of NULs.
-  if (!isUtf8(bytes) || bytes.includes(0)) throw new Error(`${name}_FILE must be text in UTF-8`);
-  return bytes.toString().trim();
+  try {
+    return textOf(bytes);
+  } catch (error) {
+    throw new Error(`${name}_FILE ${(error as Error).message}`);
+  }
 }
 
 const secrets = z.registry<{ secret: true }>();
@@ -262,12 +287,15 @@ export function isLoopback(address: string): boolean {
 /** In every key and token of development, as text or as the bytes of a key: real services refuse them by value (R34). */
 export const DEVELOPMENT_MARK = 'development-only';
 
+function isOfDevelopment(value: string): boolean {
+  const keys = value.split(/[,:]/).map((part) => Buffer.from(part, 'base64').toString('latin1'));
+  return [value, ...keys].some((text) => text.includes(DEVELOPMENT_MARK));
+}
+
 /** Throws a ConfigError if a secret is one of those that stand in this repository for everybody to read (R34). */
 export function refuseDevelopmentSecrets(schema: z.ZodObject, env: Env): void {
   const known = secretNames(schema).filter((name) => {
-    const value = readValue(name, env) ?? '';
-    const keys = value.split(/[,:]/).map((part) => Buffer.from(part, 'base64').toString('latin1'));
-    return [value, ...keys].some((text) => text.includes(DEVELOPMENT_MARK));
+    return isOfDevelopment(readValue(name, env) ?? '');
   });
   if (known.length > 0)
     throw new ConfigError(known.map((name) => `${name} is a development secret that everybody knows`));

@@ -1,3 +1,4 @@
+import { isUtf8 } from 'node:buffer';
 import { readFile } from 'node:fs/promises';
 import type { Log } from './log.ts';
 
@@ -10,17 +11,25 @@ const LOOK_MS = 10_000;
 interface Renewable {
   readonly name: string;
   readonly file: string;
-  /** Takes the new text, or throws an Error that quotes nothing, and stays as it was. */
-  readonly take: (text: string) => void;
+  /** What it holds, as it was last taken. */
   text: string;
+  /** Makes of a new text what takes its place when it is called. Throws an Error that quotes nothing. */
+  readonly prepare: (text: string) => () => void;
 }
 
-const renewables: Renewable[] = [];
+/** The files of one configuration. */
+interface Group {
+  readonly renewables: readonly Renewable[];
+  /** Throws an Error with a line for each problem if they do not go together with these new texts. */
+  readonly ensureWhole: (changed: ReadonlyMap<string, string>) => void;
+}
+
+const groups: Group[] = [];
 const listeners = new Set<() => void>();
 
-/** What was read from a file; `text` is what it held. */
-export function keepRenewed(renewable: Renewable): void {
-  renewables.push(renewable);
+/** What was read from files, to be read again. What has changed is taken together, or not at all. */
+export function keepRenewed(group: Group): void {
+  if (group.renewables.length > 0) groups.push(group);
 }
 
 /** Called after something was renewed: for what was built of it. If it throws, the old one is kept, and tried again. Returns what ends that. */
@@ -32,18 +41,7 @@ export function onRenewed(listener: () => void): () => void {
 /** Looks at all files once. Several may have changed together, such as a certificate and its key. */
 export async function renewSecrets(log: Log): Promise<void> {
   const renewed: string[] = [];
-  for (const renewable of renewables) {
-    const { name, file, take } = renewable;
-    try {
-      const text = (await readFile(file, 'utf8')).trim();
-      if (text === renewable.text) continue;
-      take(text);
-      renewable.text = text;
-      renewed.push(name);
-    } catch (error) {
-      report(log, name, (error as NodeJS.ErrnoException).code ?? (error as Error).message);
-    }
-  }
+  for (const group of groups) renewed.push(...(await renewGroup(log, group)));
   if (renewed.length > 0) {
     log.info('secrets.renewed', { settings: [...new Set(renewed)] });
     pending = new Set(listeners);
@@ -57,6 +55,38 @@ export async function renewSecrets(log: Log): Promise<void> {
     }
   }
   if (renewed.length > 0 && pending.size === 0) reported.clear();
+}
+
+async function renewGroup(log: Log, { renewables, ensureWhole }: Group): Promise<string[]> {
+  const changed = new Map<string, string>();
+  const takes: (() => void)[] = [];
+  for (const { name, file, text: old, prepare } of renewables)
+    try {
+      const text = textOf(await readFile(file));
+      if (text === old) continue;
+      takes.push(prepare(text));
+      changed.set(name, text);
+    } catch (error) {
+      report(log, name, (error as NodeJS.ErrnoException).code ?? (error as Error).message);
+      return [];
+    }
+  if (changed.size === 0) return [];
+  try {
+    ensureWhole(changed);
+  } catch (error) {
+    const names = [...changed.keys()].join(', ');
+    report(log, names, (error as Error).message);
+    return [];
+  }
+  for (const take of takes) take();
+  for (const renewable of renewables) renewable.text = changed.get(renewable.name) ?? renewable.text;
+  return [...changed.keys()];
+}
+
+/** Space around a text does not count. Throws if it is none: UTF-16 without a mark is UTF-8 full of NULs. */
+export function textOf(bytes: Buffer): string {
+  if (!isUtf8(bytes) || bytes.includes(0)) throw new Error('must be text in UTF-8');
+  return bytes.toString().trim();
 }
 
 /** Listeners that have not taken what was renewed last. */
@@ -73,7 +103,7 @@ function report(log: Log, setting: string, problem: string): void {
 
 /** Looks again and again, and at SIGHUP; where nothing came from a file, SIGHUP ends the process as ever. */
 export function startRenewing(log: Log): void {
-  if (renewables.length === 0) return;
+  if (groups.length === 0) return;
   const look = () => void renewSecrets(log);
   process.on('SIGHUP', look);
   setInterval(look, LOOK_MS).unref();

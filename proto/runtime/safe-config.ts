@@ -18,6 +18,7 @@ export function ensureSafety(config: Values, context: z.RefinementCtx): void {
   for (const peer of ['CORE', 'PROCESSOR', 'RELAY', 'ENGINE']) ensureCertificates(peer, config, refuse);
   ensureWholeSasl(config, refuse);
   ensureOwnSecrets(config, refuse);
+  ensureOwnNames(config, refuse);
   if (config.ALLOW_PLAINTEXT) return;
   for (const [setting, remedy] of Object.entries(plaintextWays(config)))
     refuse(
@@ -86,6 +87,14 @@ function ensureWholeSasl(config: Values, refuse: Refuse): void {
   const names = ['KAFKA_SASL_MECHANISM', 'KAFKA_SASL_USERNAME', 'KAFKA_SASL_PASSWORD'];
   if (names.filter((name) => config[name]).length % 3 !== 0)
     refuse('KAFKA_SASL_MECHANISM', 'goes with KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD: all or none');
+}
+
+/** The core keeps both for itself: who moved money is told by them. */
+function ensureOwnNames({ CORE_TOKENS: tokens }: Values, refuse: Refuse): void {
+  const taken = ({ name, role }: { name: string; role: string }) =>
+    role !== 'gateway' && (name === 'wix' || name === 'system');
+  if ((tokens as Callers | undefined)?.list.some(taken))
+    refuse('CORE_TOKENS', 'must not name a caller wix or system, the gateway aside: the core keeps both');
 }
 
 /** Who is given one secret must not hold another: an engine is no caller of the core, and the relay cannot open merchants' credentials. */

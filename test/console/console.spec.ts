@@ -186,9 +186,19 @@ describe('the console, in a browser', function () {
     await find(payment.wixTransactionId);
     await summary(/an operator has to settle it/);
     await page.getByRole('button', { name: 'Settle...' }).first().click();
+    await page.getByLabel('Reason, kept with your name').fill('the engine’s people say so');
+    // What was mistyped is not taken for what was left out.
+    for (const [outcome, field, text, problem] of [
+      ['approved', /if approved/, '1O.00', 'This is no amount of the currency.'],
+      ['declined', /if declined/, '30l2', 'A reason of Wix has four digits, such as 3012.'],
+    ] as const) {
+      await page.getByLabel('Outcome').selectOption(outcome);
+      await page.getByLabel(field).fill(text);
+      await page.getByRole('button', { name: 'Settle now' }).click();
+      await page.getByText(problem).waitFor();
+    }
     await page.getByLabel('Outcome').selectOption('declined');
     await page.getByLabel('Reason of Wix, if declined').fill('3002');
-    await page.getByLabel('Reason, kept with your name').fill('the engine’s people say so');
     await page.getByRole('button', { name: 'Settle now' }).click();
     await page.getByRole('dialog').waitFor({ state: 'detached' });
     await summary(/^Declined on .* with 3002/);

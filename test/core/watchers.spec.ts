@@ -53,7 +53,7 @@ describe('a payment with thousands of refused refunds', () => {
     };
     const all = Array.from({ length: count }, () => [] as WatchTransactionResponse[]);
     const ended = Promise.allSettled(all.map(follow));
-    return { all, asked, ended, end: core.watchers.end };
+    return { all, asked, ended, end: core.watchers.endAll };
   }
   /** Until each has been told so often: one message for all of them. */
   const told = (all: readonly WatchTransactionResponse[][], times: number) =>

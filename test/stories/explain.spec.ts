@@ -83,6 +83,16 @@ describe('who asks what about a payment', () => {
     await stage.told(payment, 'transaction');
   });
 
+  it('hears of the whole of many events that Wix has been told', async () => {
+    const payment = await stage.pay();
+    for (let i = 0; i < 55; i++) await stage.wix.refund(payment, { amount: 1 });
+    await stage.settled(payment);
+    const { summary, events } = await explain(payment.wixTransactionId);
+    assert.match(summary, /Wix was told of refund_succeeded on/);
+    assert.ok(events.every(({ delivery }) => delivery?.delivery?.state === State.DELIVERED));
+    assert.equal(events.filter(({ delivery }) => delivery?.attempts.length === 1).length, 50);
+  });
+
   it('hears what Wix said to an event that it does not take', async () => {
     const heal = stage.wix.fail({ status: 500, body: 'out of order' });
     const payment = await stage.pay();
@@ -162,6 +172,18 @@ describe('who asks what about a payment', () => {
       ])
         assert.ok(typeof part === 'string' ? stdout.includes(part) : part.test(stdout), `${part}\n${stdout}`);
       assert.ok(!stdout.includes('\x1b'));
+    });
+
+    it('reads no escape sequence, end of line or other direction that somebody sent', async () => {
+      const heal = stage.wix.fail({ status: 500, body: '\x1b[2J\x1b]52;c;cm0=\x07gone\r\n  9 refund_succeeded\u202e' });
+      const payment = await stage.pay();
+      await eventually(async () => {
+        const { stdout } = await command(payment.wixTransactionId);
+        assert.ok(stdout.includes('\\u001b[2J'), stdout);
+        // biome-ignore lint/suspicious/noControlCharactersInRegex: none of them is to be there.
+        assert.doesNotMatch(stdout, /[\x00-\x09\x0b-\x1f\u202e]|^ {2}9 refund/m);
+      });
+      heal();
     });
 
     it('reads it as data with --json', async () => {

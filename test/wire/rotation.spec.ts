@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { randomBytes, randomUUID } from 'node:crypto';
-import { mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { after, before, describe, it } from 'mocha';
@@ -39,7 +39,8 @@ function createMount() {
         return [`${name}_FILE`, file];
       }),
     );
-  return { write, remove: () => rmSync(folder, { recursive: true, force: true }) };
+  const read = (name: string) => readFileSync(path.join(folder, name), 'utf8').trim();
+  return { write, read, remove: () => rmSync(folder, { recursive: true, force: true }) };
 }
 
 describe('R31 while payments are made', function () {
@@ -245,6 +246,26 @@ describe('R31 while payments are made', function () {
     assert.equal(alert.setting, 'CREDENTIALS_KEY');
     assert.match(String(alert.problem), /^lacks the key a.*, which takes a restart$/);
     atConnector.write({ CREDENTIALS_KEY: ring.CREDENTIALS_KEY });
+  });
+
+  it('what a start would refuse is not taken: a key under an old id, a name of the core’s own, a secret of development', async () => {
+    const text = 'a-secret-of-thirty-two-characters-and-more';
+    for (const [name, value, problem] of [
+      ['CREDENTIALS_KEY', ring.CREDENTIALS_KEY.replace(/:.{4}/, ':AAAA'), /^has another key under the id a/],
+      ['CORE_TOKENS', `wix:operator:${text}`, /^CORE_TOKENS must not name a caller wix or system/],
+      ['CORE_TOKENS', `ann:operator:development-only-${text}`, /^CORE_TOKENS is a development secret$/],
+    ] as const) {
+      const before = connector.lines.length;
+      const kept = atConnector.read(name);
+      atConnector.write({ [name]: value });
+      connector.signal('SIGHUP');
+      const alert = await connector.until(
+        ({ lines }) => lines.slice(before).find((line) => line.alert === 'secret_not_renewed') ?? assert.fail(),
+      );
+      assert.equal(alert.setting, name);
+      assert.match(String(alert.problem), problem);
+      atConnector.write({ [name]: kept });
+    }
   });
 
   it('the password of the database changes, and no call fails, before, while and after it does', () =>

@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { chmodSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import http from 'node:http';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -191,6 +193,10 @@ describe('the workbench', function () {
       fetch(`${url()}${name}`, { method: 'POST', body, headers }).then(({ status }) => status);
     const json = { 'content-type': 'application/json' };
     assert.equal(await post('connect', { ...json, origin: 'https://elsewhere.example' }), 403);
+    assert.equal(await post('../demo', { origin: 'https://elsewhere.example' }), 403);
+    const odd = http.get({ host: '127.0.0.1', port: new URL(url()).port, path: '//' });
+    const [response] = (await once(odd, 'response')) as [http.IncomingMessage];
+    assert.equal(response.resume().statusCode, 404);
     assert.equal(await post('connect', { 'content-type': 'text/plain' }), 404);
     assert.equal(await post('connect', json, '{"apiKey":"test","more":1}'), 400);
     assert.equal(await post('connect', json, 'no JSON'), 400);
