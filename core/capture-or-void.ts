@@ -12,7 +12,7 @@ import type { Core } from './context.ts';
 import * as convert from './convert.ts';
 import { operationId } from './ids.ts';
 import { isOfMerchant, processorAccount } from './merchant-credentials.ts';
-import type { Operation } from './operation.ts';
+import { nextAttempt, type Operation } from './operation.ts';
 import { perform, runningMs } from './perform.ts';
 import { sendMoney } from './processor.ts';
 import { type Recorded, receiveInTurn, record } from './record.ts';
@@ -58,7 +58,7 @@ async function receive(core: Core, tx: Queryable, kind: Kind, request: Request):
   if (known) return { transaction, operation: known };
 
   const operations = await operationsOf(tx, transaction.id);
-  const attempt = operations.filter((operation) => operation.kind === kind).length + 1;
+  const attempt = nextAttempt(kind, operations);
   const fields = {
     id: operationId(kind, transaction.externalId, 'wix', transaction.externalId, attempt),
     kind,

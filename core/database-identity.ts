@@ -1,6 +1,7 @@
 import type { Database } from '../proto/runtime/database.ts';
 import type { Log } from '../proto/runtime/log.ts';
 import {
+  endLack,
   type Identity,
   type LastSeen,
   lastSeen,
@@ -59,7 +60,7 @@ function strangeness(last: LastSeen, found: Identity): string | undefined {
 export async function acceptDatabase(db: Database, isWhole: boolean): Promise<void> {
   const found = await readIdentity(db);
   if (found) await writeSeen(db, found);
-  if (isWhole) await writeLack(db, null);
+  if (isWhole) await endLack(db);
 }
 
 /** Notes now and then that the database is in use, and alerts when it is another one, or what was noted before is gone. */
@@ -78,7 +79,10 @@ export function watchDatabase(log: Log): (db: Database) => Promise<void> {
       await writeLack(db, last.seenAt);
     }
     // The next start is to find a database that nobody has accepted.
-    if (isStrange) return;
+    if (isStrange) {
+      written = undefined;
+      return;
+    }
     const notes = await writeSeen(db, found);
     if (notes !== undefined) written = { notes, at: new Date(performance.timeOrigin + performance.now()) };
   };

@@ -42,6 +42,11 @@ export function isOpen(operation: Operation): boolean {
   return operation.state === 'running' || operation.state === 'waiting' || operation.state === 'unknown';
 }
 
+/** The number of the next operation of a kind: of those before it some may be missing, after a loss (core/recover.ts). */
+export function nextAttempt(kind: OperationKind, operations: readonly Operation[]): number {
+  return 1 + Math.max(0, ...operations.filter((other) => other.kind === kind).map(({ attempt }) => attempt));
+}
+
 /** Minor units of refunds that are running or unknown: they may have happened (R22). */
 export function reserved(operations: readonly Operation[]): bigint {
   return operations

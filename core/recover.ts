@@ -58,7 +58,7 @@ export async function recover(core: Core, options: RecoverOptions): Promise<Reco
   if (recovered.unsigned > 0 && !accept && !isDry)
     throw new Error(
       `${recovered.unsigned} of ${recovered.messages} messages are no events of ours, or signed with a key that is not in EVENTS_KEY: ` +
-        'add the key, or --accept that they are left out',
+        'add the key, or --since TIME --accept, which leaves them out',
     );
   for (const isWanted of [isAuthorize, isOther])
     for await (const page of listOperations(run)) {
@@ -75,7 +75,12 @@ export async function recover(core: Core, options: RecoverOptions): Promise<Reco
     });
   const lacks = [...recovered.troubles.values()].includes('gap') && !accept;
   if (isDry || lacks) return recovered;
-  await pendAuthorizing(core.db, runningMs(core));
-  recovered.open = await makeOpenDue(core.db, runningMs(core));
+  recovered.open = await endRecovery(core);
   return recovered;
+}
+
+/** Whatever is open is looked at again. Answers how much that is. */
+export async function endRecovery(core: Core): Promise<number> {
+  await pendAuthorizing(core.db, runningMs(core));
+  return makeOpenDue(core.db, runningMs(core));
 }

@@ -31,7 +31,7 @@ import { ALLOWED, paymentsService } from './payments-service.ts';
 import { publishOutbox, SEND_MS } from './publish-outbox.ts';
 import { reconcile } from './reconcile.ts';
 import type { Recovered } from './recover/run.ts';
-import { type RecoverOptions, recover } from './recover.ts';
+import { endRecovery, type RecoverOptions, recover } from './recover.ts';
 import { forwardDeliveries, RELAYED } from './relay.ts';
 import { type Result, settleAll, type ToSettle } from './settle.ts';
 import { type Beginning, type Begun, beginPayments } from './store/begin-payments.ts';
@@ -59,6 +59,8 @@ export interface CoreService extends Service {
   prepareDatabase(): Promise<void>;
   /** Instead of start: brings back what a restored database lacks. */
   recover(options: RecoverOptions): Promise<Recovered>;
+  /** Cores look at what is open again, where a recovery did not get to its end. */
+  endRecovery(): Promise<number>;
 }
 
 /** The payments core: a gRPC service over its ledger, with a loop for what is open and one for what is to be told. */
@@ -192,6 +194,7 @@ export function createCore(
     },
     prepareDatabase,
     recover: (options) => recover(core, options),
+    endRecovery: () => endRecovery(core),
     async stop(drainMs = config.DRAIN_MS) {
       isStopping = true;
       const end = performance.now() + drainMs;

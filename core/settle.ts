@@ -7,7 +7,7 @@ import type { Core } from './context.ts';
 import { type Change, decide } from './decide.ts';
 import { buildEvent } from './event.ts';
 import { operationId } from './ids.ts';
-import { gapMs, isOpen, type Operation } from './operation.ts';
+import { gapMs, isOpen, nextAttempt, type Operation } from './operation.ts';
 import { type LearnedOutcome, UNKNOWN } from './outcome.ts';
 import { ClaimedMeanwhile, closeCancel, insertOperation, insertReport } from './store/operations.ts';
 import { type Locked, lockPayments, type Settlement, type Written, writeSettlements } from './store/settlements.ts';
@@ -233,7 +233,7 @@ async function begin(
   target: Operation,
   what: NonNullable<Change['begin']>,
 ): Promise<void> {
-  const attempt = operations.filter((other) => other.kind === what.kind).length + 1;
+  const attempt = nextAttempt(what.kind, operations);
   const cause = what.kind === 'cancel' ? what.cause : undefined;
   await insertOperation(tx, {
     id: operationId(what.kind, transaction.externalId, 'system', target.id, attempt),

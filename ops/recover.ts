@@ -6,7 +6,7 @@ import { acceptDatabase } from '../core/database-identity.ts';
 import type { Recovered, Trouble } from '../core/recover/run.ts';
 import type { RecoverOptions } from '../core/recover.ts';
 import { createCore } from '../core/service.ts';
-import { isNoted, lastSeen, writeLack } from '../core/store/database-identity.ts';
+import { blockStarts, isNoted, lastSeen, writeLack } from '../core/store/database-identity.ts';
 import { unpublishPeriod } from '../core/store/outbox.ts';
 import { withToken } from '../proto/runtime/callers.ts';
 import { databaseUrl, parseConfig, Secret, text } from '../proto/runtime/config.ts';
@@ -60,6 +60,7 @@ const TROUBLES: Record<Trouble, string> = {
   account: "its merchant's account is not known here: once the merchant has connected again, run this again",
   conflict: 'this ledger has told of it under the same number: settle it by hand (npm run explain)',
   unclear: 'an older version told of it, and did not say whether it only holds the money',
+  refused: 'it was refused here since, and the engine had done it: it is booked now, and Wix has heard both',
   'unknown order': 'the engine has it without our record: compare it with your books',
   expired: 'the engine says that it has expired; whether it had been approved before no event tells: settle it by hand',
   'not asked': 'the engine could not be asked whether its approval came too late: run this again',
@@ -113,8 +114,9 @@ if (import.meta.main) {
         if (accept && !since) {
           if (!isDry)
             await recorded(db, { command: 'recover', as, reason, asked: { accept } }, async () => {
+              const open = await core.endRecovery();
               await accepted(true);
-              return {};
+              return { open };
             });
           process.stdout.write(`Cores ${isDry ? 'might' : 'may'} start on this database.\n`);
           return 0;
@@ -143,13 +145,26 @@ if (import.meta.main) {
               `${step}: ${payments} payments, ${operations} operations, ${events} events of ${messages} messages, ${answers} answers`,
             ),
         };
+        // What stopped half-way is to be run again before any core starts.
+        const orBlock =
+          <T>(run: () => Promise<T>) =>
+          async () => {
+            try {
+              return await run();
+            } catch (error) {
+              await blockStarts(db).catch(() => undefined);
+              throw error;
+            }
+          };
         const asked = { since: start.toISOString(), accept };
         const work = async () => {
           const { troubles, ...counts } = await core.recover(options);
           progress.end();
           return { ...counts, troubles: Object.fromEntries(troubles) };
         };
-        const result = isDry ? await work() : await recorded(db, { command: 'recover', as, reason, asked }, work);
+        const result = isDry
+          ? await work()
+          : await recorded(db, { command: 'recover', as, reason, asked }, orBlock(work));
         const recovered = { ...result, troubles: new Map(Object.entries(result.troubles)) };
         process.stdout.write(tell(recovered, isDry));
         // A relay whose rows were restored too lacks what it had not received then.
@@ -158,7 +173,10 @@ if (import.meta.main) {
           process.stdout.write(`${again} events of that time are published again: whoever has them drops them.\n`);
         const isBlocked = [...recovered.troubles.values()].some((trouble) => trouble === 'gap') && !accept;
         if (isBlocked) {
-          process.stdout.write('Cores do not start on it yet: go back further with --since, or add --accept.\n');
+          if (!isDry) await blockStarts(db);
+          process.stdout.write(
+            `Cores do not start on it yet: go back further with --since, or say --since ${start.toISOString()} --accept.\n`,
+          );
           return 1;
         }
         await accepted(accept || recovered.troubles.size === 0);

@@ -13,7 +13,7 @@ import { operationById, operationsOf, refundsByReference } from '../store/operat
 import { hasAccount, insertRestored, putOperation, renameOperation, updateRestored } from '../store/restore.ts';
 import { lockTransaction, transactionById } from '../store/transactions.ts';
 import { CAUSES, type Transaction } from '../transaction.ts';
-import { newOperation, paymentOf } from './rebuild.ts';
+import { newOperation, paymentOf, refusedOperation } from './rebuild.ts';
 import { inTx, isBlocked, noteTrouble, type Run } from './run.ts';
 
 // What the engine tells: which orders it was sent, with our own record of each, and what became of them.
@@ -60,7 +60,7 @@ export const isOther = (listed: Listed) => !isAuthorize(listed);
 export async function beginPayment(run: Run, { instruction, outcome }: Listed): Promise<void> {
   const { requestId, transactionId, attempt } = instruction;
   const { core, recovered } = run;
-  if (await transactionById(core.db, transactionId)) return;
+  if (await operationById(core.db, requestId)) return;
   const { payment, operation } = readLedgerRecord(instruction.ledgerRecord) ?? {};
   // Ids are derived: a record that was mixed up with another's is found out.
   const fits =
@@ -70,15 +70,20 @@ export async function beginPayment(run: Run, { instruction, outcome }: Listed): 
     ids.operationId('authorize', payment.externalId, operation.caller, operation.key, 1) === requestId;
   if (!fits) return noteTrouble(run, requestId, 'unknown order');
   const createdAt = createdAtOf(run, instruction);
-  const awaitedBuyer = outcome?.kind.case === 'buyerAction';
+  const awaitedBuyer = outcome?.kind.case === 'buyerAction' && !payment.buyerAbsent;
   const transaction = paymentOf(transactionId, payment, { createdAt, awaitedBuyer });
   const facts = { ...operation, id: requestId, transactionId, kind: 'authorize', attempt, createdAt } as const;
   const begun = await inTx(run, transactionId, async (tx) => {
+    const found = await lockTransaction(tx, { id: transactionId });
+    // It was declined at the door since: what the engine approved is to be undone.
+    if (found?.state === 'declined') await putOperation(tx, refusedOperation(newOperation(facts), found));
+    if (found) return found.state === 'declined' ? 'declined' : 'there by now';
     if (!(await hasAccount(tx, payment))) return 'account';
     if (!(await insertRestored(tx, transaction))) return 'there by now';
     await putOperation(tx, newOperation(facts));
     return 'begun';
   });
+  if (begun === 'declined') recovered.operations += 1;
   if (begun === 'account') noteTrouble(run, transactionId, 'account');
   if (begun !== 'begun') return;
   run.pretended.set(transactionId, transaction);
@@ -94,11 +99,12 @@ export async function learnListed(run: Run, listed: Listed): Promise<void> {
   const { instruction, outcome } = listed;
   if (isBlocked(run, instruction.transactionId)) return;
   const known = await operationById(core.db, instruction.requestId);
-  const operation = known ?? (await beginMoney(run, listed));
+  const operation = known ? await reopened(run, known, listed) : await beginMoney(run, listed);
   const transaction = operation && (await transactionById(core.db, operation.transactionId));
   if (!transaction || isDry) return;
   await nameAsRecorded(run, listed, transaction, operation);
-  if (!isNews(transaction, operation, listed)) return;
+  // Of one that was undone an event tells, where there are any.
+  if (!isNews(transaction, operation, listed) || (listed.reversed && !isOpen(operation) && !run.hasTopic)) return;
   // It may have been approved, and told so, before its hold ran out.
   const mayHaveHeld = operation.kind === 'authorize' && transaction.authorizeOnly && transaction.sequence === 0n;
   if (outcome?.kind.case === 'expired' && mayHaveHeld && !run.hasTopic)
@@ -129,6 +135,7 @@ async function nameAsRecorded(
  * may have come too late, a hold have run out, or a refund have come back, without an event.
  */
 function isNews({ state }: Transaction, operation: Operation, { outcome }: Listed): boolean {
+  if (operation.held) return false;
   if (isOpen(operation)) return true;
   const said = outcome?.kind.case;
   if (operation.kind === 'authorize')
@@ -136,12 +143,40 @@ function isNews({ state }: Transaction, operation: Operation, { outcome }: Liste
   return operation.kind === 'refund' && operation.state === 'approved' && (said === 'declined' || said === 'failed');
 }
 
+const ORDERED = { capture: 'authorized', void: 'authorized', refund: 'captured' } as const;
+const RUNNING = { capture: 'capturing', void: 'voiding', refund: 'captured' } as const;
+type MoneyKind = keyof typeof ORDERED;
+
+/**
+ * A capture, void or refund that the ledger refused by itself since, while the engine had done it, is open again: what the engine says of it
+ * is booked. Others are as they are.
+ */
+async function reopened(run: Run, known: Operation, { outcome }: Listed): Promise<Operation> {
+  const isRefused = known.state === 'declined' || known.state === 'failed';
+  const isOurs = !known.asked && known.processorReference === '' && known.kind in ORDERED;
+  if (!isRefused || !isOurs || outcome?.kind.case !== 'approved' || run.isDry) return known;
+  const kind = known.kind as MoneyKind;
+  const open = newOperation(known);
+  const begun = await inTx(run, known.id, async (tx) => {
+    const locked = await lockTransaction(tx, { id: known.transactionId });
+    if (locked?.state !== ORDERED[kind]) return undefined;
+    const { now: _, ...transaction } = locked;
+    await updateRestored(tx, { ...transaction, state: RUNNING[kind] });
+    await putOperation(tx, open);
+    return open;
+  });
+  noteTrouble(run, known.id, begun ? 'refused' : 'misfit');
+  return begun ?? known;
+}
+
 /** A capture, void or refund that the ledger lacks, as tx 1 recorded it. */
 async function beginMoney(run: Run, listed: Listed): Promise<Operation | undefined> {
   const { instruction } = listed;
   const { requestId, transactionId, attempt } = instruction;
   const kind = kindOf(listed.kind);
-  if (run.recovered.troubles.has(requestId) || kind === 'authorize') return undefined;
+  if (run.recovered.troubles.has(requestId)) return undefined;
+  if (kind === 'authorize' && !run.isDry) noteTrouble(run, transactionId, 'misfit');
+  if (kind === 'authorize') return undefined;
   const { operation: facts } = readLedgerRecord(instruction.ledgerRecord) ?? {};
   const begun = await inTx(run, requestId, async (tx) => {
     const locked = await lockTransaction(tx, { id: transactionId });
@@ -156,9 +191,8 @@ async function beginMoney(run: Run, listed: Listed): Promise<Operation | undefin
     // What came before it is not written there.
     if (run.isDry) return operation;
     const { now: _, ...transaction } = locked!;
-    const isRefund = kind === 'refund';
-    if (transaction.state !== (isRefund ? 'captured' : 'authorized')) return 'misfit' as const;
-    if (!isRefund) await updateRestored(tx, { ...transaction, state: kind === 'capture' ? 'capturing' : 'voiding' });
+    if (transaction.state !== ORDERED[kind as MoneyKind]) return 'misfit' as const;
+    await updateRestored(tx, { ...transaction, state: RUNNING[kind as MoneyKind] });
     await putOperation(tx, operation);
     return operation;
   });

@@ -4,7 +4,7 @@ import { Mode as ProtoMode } from '../../proto/gen/payments/v1/merchant_account_
 import { Reason } from '../../proto/gen/payments/v1/reason_pb.js';
 import { Initiator, Operation_Kind, Transaction_State } from '../../proto/gen/payments/v1/transaction_pb.js';
 import type { LedgerRecord } from '../ledger-record.ts';
-import { isOpen, type Operation, type OperationKind } from '../operation.ts';
+import { isOpen, nextAttempt, type Operation, type OperationKind } from '../operation.ts';
 import type { Transaction, TransactionState } from '../transaction.ts';
 
 // From an event, or the record that the engine kept, back to rows. Pure. What neither says is as for a payment of which nothing more was
@@ -150,7 +150,7 @@ function begun(event: Event, operations: readonly Operation[]): Operation {
     caller: CALLERS[event.initiator] ?? RECOVERED,
     key: keys[kind] ?? event.externalId,
     callId: null,
-    attempt: kind === 'refund' ? 1 : 1 + operations.filter((other) => other.kind === kind).length,
+    attempt: kind === 'refund' ? 1 : nextAttempt(kind, operations),
     amount: (kind === 'authorize' ? event.requestedAmount : event.operationAmount) ?? null,
     why: '',
     createdAt: dateOf(event.recordedAt) ?? new Date(0),
@@ -186,6 +186,15 @@ export function newOperation(facts: New): Operation {
     changedAt: facts.createdAt,
     finishedAt: null,
   };
+}
+
+/** As the payment was declined, before any answer of the engine. */
+export function refusedOperation(
+  operation: Operation,
+  { reason, errorCode, errorMessage, updatedAt }: Transaction,
+): Operation {
+  const refusal = { reason: reason ?? Reason.GENERAL_ERROR, errorCode, errorMessage };
+  return { ...operation, ...refusal, state: 'failed', changedAt: updatedAt, finishedAt: updatedAt };
 }
 
 /** The payment of an authorize whose outcome is to be learned. It may have been told of to its end: nothing is said of it before that. */

@@ -34,6 +34,8 @@ export type Trouble =
   | 'misfit'
   /** The engine says that it has expired, and whether it had been approved before no event tells. */
   | 'expired'
+  /** It was refused here since, and the engine had done it. */
+  | 'refused'
   /** The engine could not be asked about it. */
   | 'not asked';
 

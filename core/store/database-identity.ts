@@ -72,14 +72,25 @@ export async function writeSeen(
   }
 }
 
-/** That something may be missing from then on; null: nothing is any more. */
-export async function writeLack(db: Queryable, since: Date | null): Promise<void> {
+/** That something may be missing from then on. Where no core was seen yet, none is to start before that is accepted. */
+export async function writeLack(db: Queryable, since: Date): Promise<void> {
   try {
     await db.query(
-      'update database_identity set lacks_since = case when $1::timestamptz is not null then least(lacks_since, $1) end',
+      `insert into database_identity (system_identifier, timeline, database_oid, lacks_since) values ('', 0, 0, $1)
+       on conflict (only_row) do update set lacks_since = least(database_identity.lacks_since, $1)`,
       [since],
     );
   } catch (error) {
     if (!isReadOnly(error)) throw error;
   }
+}
+
+/** That nothing is missing any more. */
+export async function endLack(db: Queryable): Promise<void> {
+  await db.query('update database_identity set lacks_since = null');
+}
+
+/** No core starts on it until it is accepted. */
+export async function blockStarts(db: Queryable): Promise<void> {
+  await db.query(`update database_identity set system_identifier = ''`);
 }

@@ -188,21 +188,24 @@ export async function stillClaimed(db: Queryable, { id, asks }: Claimed): Promis
   );
 }
 
+/** No other due time is that late: what is being brought back waits for the end of that (core/recover.ts). */
+const IS_NOT_PARKED = `due_at < clock_timestamp() + interval '12 hours'`;
+
 /** Makes an open operation due again in `ms`. */
 export async function postpone(db: Queryable, id: string, ms: number): Promise<void> {
   await db.query(
     `update operations set due_at = clock_timestamp() + $2::float8 * interval '1 millisecond'
-     where id = $1 and ${IS_DUE}`,
+     where id = $1 and ${IS_DUE} and ${IS_NOT_PARKED}`,
     [id, ms],
   );
 }
 
-/** Claims an unknown operation now, whatever its due time. Undefined: it is not unknown any more, or held. */
+/** Claims an unknown operation now, whatever its due time. Undefined: it is not unknown any more, held, or being brought back. */
 export async function claimOne(db: Queryable, id: string, leaseMs: number): Promise<Claimed | undefined> {
   return maybeRow(
     await db.query<Claimed>(
       `update operations set due_at = clock_timestamp() + $2::float8 * interval '1 millisecond', asked = true, asks = asks + 1
-       where id = $1 and state = 'unknown' and not held
+       where id = $1 and state = 'unknown' and not held and ${IS_NOT_PARKED}
        returning ${CLAIMED}`,
       [id, leaseMs],
     ),

@@ -75,6 +75,8 @@ const SETTLE = `
       due_at = case
         when after.state not in ('running', 'waiting', 'unknown') or after.held then null
         when o.state = 'running' and after.state = 'running' then o.due_at
+        -- Nobody else is that late: it waits for the end of a recovery (core/recover.ts).
+        when o.due_at > now + interval '12 hours' then o.due_at
         when after.expires_at > now then least(after.expires_at, now + due_in_ms * interval '1 millisecond')
         else now + due_in_ms * interval '1 millisecond'
       end,

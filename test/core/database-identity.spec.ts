@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { randomBytes, randomUUID } from 'node:crypto';
 import path from 'node:path';
-import { watchDatabase } from '../../core/database-identity.ts';
+import { acceptDatabase, watchDatabase } from '../../core/database-identity.ts';
 import { createDatabase } from '../../proto/runtime/database.ts';
 import { createTestCore, KEYS } from '../support/core.ts';
 import { asAdmin, asDatabase, freshDatabase, testDatabaseUrl } from '../support/database.ts';
@@ -112,7 +112,7 @@ describe('a core that starts', function () {
     const { code, err } = await recover(other, '--reason', 'restored');
     assert.equal(code, 1);
     assert.match(err, /^recover: the engine did not answer ListOperations: Unavailable\n$/);
-    await assert.rejects(startAndStop(other), /another database oid/);
+    await assert.rejects(startAndStop(other), /another system identifier, database oid/);
   });
 
   it('alerts while it runs when the database is another one, and leaves that for the next start to find', async () => {
@@ -134,6 +134,29 @@ describe('a core that starts', function () {
     await db.query('truncate database_identity');
     await db.close();
     await startAndStop(url);
+  });
+
+  it('forgets what it noted of the other one, once it is accepted', async () => {
+    const log = quietLog();
+    const db = createDatabase({ url, schema: 'core', poolSize: 1, log });
+    const look = watchDatabase(log);
+    await look(db);
+    await look(db);
+    await set(url, `system_identifier = '1', notes = 0`);
+    await look(db);
+    await acceptDatabase(db, true);
+    await look(db);
+    assert.deepEqual(await db.query('select lacks_since from database_identity'), [{ lacks_since: null }]);
+    await db.close();
+  });
+
+  it('does not start where a recovery has begun, and no core was ever seen', async () => {
+    const other = await freshDatabase();
+    const { code } = await recover(other, '--since', '2026-01-01T00:00:00Z', '--reason', 'an old backup');
+    assert.equal(code, 1);
+    await assert.rejects(startAndStop(other), /not the database that was used/);
+    const again = await recover(other, '--reason', 'an old backup');
+    assert.match(again.out, /^From 2026-01-01T00:00:00.000Z on/);
   });
 
   it('begins to recover where something may be missing, until nothing is', async () => {

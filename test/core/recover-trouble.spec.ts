@@ -2,9 +2,12 @@ import assert from 'node:assert/strict';
 import { randomBytes, randomUUID } from 'node:crypto';
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import { Code, ConnectError, createClient, createRouterTransport } from '@connectrpc/connect';
+import { nextAttempt, type Operation } from '../../core/operation.ts';
 import type { CoreService } from '../../core/service.ts';
+
 import { EventSchema } from '../../proto/gen/payments/v1/event_pb.js';
 import { PaymentsService } from '../../proto/gen/payments/v1/payments_service_pb.js';
+import { Reason } from '../../proto/gen/payments/v1/reason_pb.js';
 import { InstructionSchema, type ListOperationsResponse } from '../../proto/gen/processor/v1/processor_pb.js';
 import { actAs } from '../../proto/runtime/callers.ts';
 import type { Database } from '../../proto/runtime/database.ts';
@@ -250,6 +253,73 @@ describe('a ledger that was restored, in trouble', function () {
       page.nextPageToken = '0';
     };
     await assert.rejects(recover({ from: [], spoil }), /the same next_page_token twice/);
+  });
+
+  it('books a refund that it refused since, though the engine had done it', async () => {
+    await recover();
+    await db.query(
+      `update operations set state = 'declined', reason = 3022, approved_amount = null, processor_reference = '', asked = false
+       where transaction_id = $1 and kind = 'refund' and amount = 1000`,
+      [idOf(sale)],
+    );
+    await db.query('update transactions set refunded_amount = refunded_amount - 1000 where id = $1', [idOf(sale)]);
+    const { troubles } = await recover({ from: [] });
+    assert.deepEqual([...troubles.values()], ['refused']);
+    assert.deepEqual((await moneyOf(db, sale))?.slice(0, 2), [4590n, 4590n - stage.charged(sale!)]);
+    assert.deepEqual((await recover({ from: [] })).troubles, new Map());
+  });
+
+  it('undoes what the engine approved of a payment that was declined at the door since', async () => {
+    await db.query(
+      `insert into transactions (id, external_id, payment_method, authorize_only, buyer_absent, state, reason, sequence)
+       values ($1, $2, 'creditCard', true, false, 'declined', 3041, 1)`,
+      [idOf(held), held?.wixTransactionId],
+    );
+    const { troubles } = await recover({ from: [] });
+    assert.deepEqual(troubles, new Map());
+    const operations = await db.query('select kind, state from operations where transaction_id = $1 order by kind', [
+      idOf(held),
+    ]);
+    assert.deepEqual(operations, [
+      { kind: 'authorize', state: 'failed' },
+      { kind: 'reversal', state: 'running' },
+    ]);
+  });
+
+  it('waits for the end of what was stopped half-way, whoever tells of what is open, and until that is given up', async () => {
+    const core = kit.coreOn(stage, url);
+    const readEvents = () => Promise.reject(new Error('Kafka is gone'));
+    await assert.rejects(
+      core.recover({ since: new Date(0), readEvents, isDry: false, accept: false, onProgress: () => undefined }),
+    );
+    await core.start();
+    const interceptors = [...core.interceptors, actAs({ name: 'engine', role: 'engine' })];
+    const engine = createClient(PaymentsService, createRouterTransport(core.routes, { router: { interceptors } }));
+    const requestId = stage.requestId(held!);
+    await engine.reportOutcome({
+      requestId,
+      outcome: { kind: { case: 'pending', value: { reason: Reason.PENDING_GENERAL } } },
+    });
+    const hours = async () =>
+      (
+        await db.query<{ hours: number }>(
+          'select (extract(epoch from due_at - now()) / 3600)::integer as hours from operations where id = $1',
+          [requestId],
+        )
+      )[0]?.hours;
+    assert.equal(await hours(), 24);
+    await core.endRecovery();
+    await eventually(async () => assert.deepEqual((await moneyOf(db, held))?.slice(0, 2), [0n, 0n]));
+    await eventually(async () => {
+      const open = await db.query('select from operations where due_at is not null');
+      assert.deepEqual(open, []);
+    });
+    await core.stop(0);
+  });
+
+  it('numbers a further attempt behind those that it has, though earlier ones are missing', () => {
+    const third = [{ kind: 'void', attempt: 3 }] as Operation[];
+    assert.deepEqual([nextAttempt('void', third), nextAttempt('capture', third)], [4, 1]);
   });
 
   it('keeps refunds that were lost beside one that was made since', async () => {
