@@ -50,7 +50,7 @@ const BODY_MAX_BYTES = 1_048_576;
 
 export function createWixServer(options: {
   appId: string;
-  appSecret: string;
+  appSecret: () => string;
   log: Log;
   /** Called before the answer, in the order of arrival. */
   onSubmission: (submission: Submission) => void;
@@ -88,7 +88,7 @@ export function createWixServer(options: {
     for (const [name, value] of Object.entries(expected))
       if (body?.[name] !== value) onViolation(`token request: ${name} is not ${value}`);
     const failure = nextFailure('token', '');
-    if (body?.client_id !== appId || body?.client_secret !== appSecret)
+    if (body?.client_id !== appId || body?.client_secret !== appSecret())
       return answer(response, failure, 401, { message: 'unknown app' });
     const token = `OAUTH2.${randomUUID()}`;
     if (!failure || !spoils(failure)) tokens.set(token, false);

@@ -52,7 +52,7 @@ const EVENT_TIMEOUT_MS = 10_000;
 export function createWix({ log, data }: WixOptions) {
   const keys = createKeys(data);
   const appId = 'simulated-wix-app';
-  const appSecret = 'simulated-wix-app-secret';
+  let appSecret = 'simulated-wix-app-secret';
   const file = data && join(data, 'history.jsonl');
   if (data) mkdirSync(data, { recursive: true });
   const history: Entry[] = file ? readHistory(file) : [];
@@ -74,7 +74,7 @@ export function createWix({ log, data }: WixOptions) {
 
   const server = createWixServer({
     appId,
-    appSecret,
+    appSecret: () => appSecret,
     log,
     onSubmission: ({ text, headers, accepted, violations }: Submission) => {
       const found = [...violations, ...eventViolations(headers, text)].map((line) => `${line} (event ${text})`);
@@ -166,7 +166,13 @@ export function createWix({ log, data }: WixOptions) {
 
   return {
     appId,
-    appSecret,
+    get appSecret() {
+      return appSecret;
+    },
+    /** Of the dashboard: it knows one at a time. */
+    changeAppSecret: (secret: string): void => {
+      appSecret = secret;
+    },
     publicKeyPem: keys.publicKeyPem,
     /** Resolves with the base URL for WIX_API_URL. */
     start: (port?: number): Promise<string> => server.start(port),
