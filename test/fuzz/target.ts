@@ -42,7 +42,7 @@ export async function openTarget(databaseUrl: string): Promise<Target> {
   const log = createLog('fuzz', 'error');
   const violations: string[] = [];
   const wix = createWixServer({
-    ...{ appId: 'fuzz-app', appSecret: 'fuzz-app-secret', log },
+    ...{ appId: 'fuzz-app', appSecret: () => 'fuzz-app-secret', log },
     onSubmission: ({ headers, text, violations: found }) => {
       violations.push(...found, ...eventViolations(headers, text));
     },
