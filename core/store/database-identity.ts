@@ -7,11 +7,10 @@ export interface Identity {
   readonly databaseOid: bigint;
 }
 
-const DENIED = '42501';
-/** It is a replica. */
-const IN_RECOVERY = '55000';
+/** This login may not ask; it is a replica; or a service in PostgreSQL's clothes has no such function. */
+const NOT_TOLD = ['42501', '55000', '0A000', '42883'];
 
-/** Undefined: this login may not ask, or it is a replica that only reads. */
+/** Undefined: it is not told. */
 export async function readIdentity(db: Queryable): Promise<Identity | undefined> {
   try {
     return onlyRow(
@@ -22,7 +21,7 @@ export async function readIdentity(db: Queryable): Promise<Identity | undefined>
       ),
     );
   } catch (error) {
-    if (hasState(error, DENIED) || hasState(error, IN_RECOVERY)) return undefined;
+    if (NOT_TOLD.some((state) => hasState(error, state))) return undefined;
     throw error;
   }
 }

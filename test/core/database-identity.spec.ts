@@ -60,6 +60,23 @@ describe('a core that starts', function () {
     await startAndStop(url);
   });
 
+  it('starts where it is not told which database it is, and says so', async () => {
+    const other = await freshDatabase();
+    await asDatabase(other, (client) => client.query('revoke execute on function pg_control_system() from public'));
+    const name = path.basename(new URL(other).pathname);
+    await asAdmin((client) => client.query(`create role r_${name} login password 'x'`));
+    await asDatabase(other, async (client) => {
+      await client.query(`grant all on schema core to r_${name}; grant all on all tables in schema core to r_${name}`);
+      await client.query(
+        `grant all on all sequences in schema core to r_${name}; grant create on database ${name} to r_${name}`,
+      );
+    });
+    const url = new URL(other);
+    url.username = `r_${name}`;
+    url.password = 'x';
+    assert.ok((await startAndStop(url.href)).includes('database.identity_unknown'));
+  });
+
   it('does not start on another cluster, however soon', async () => {
     await set(url, `system_identifier = '1'`);
     await assert.rejects(startAndStop(url), /another system identifier/);
