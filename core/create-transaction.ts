@@ -23,6 +23,7 @@ import { buildEvent } from './event.ts';
 import { operationId, transactionId } from './ids.ts';
 import { isOfMerchant, type ProcessorAccount } from './merchant-credentials.ts';
 import type { Merchant, NoMerchant } from './merchants.ts';
+import { NOTHING_LEARNED } from './operation.ts';
 import { type Intent, perform, runningMs } from './perform.ts';
 import { instruction } from './processor.ts';
 import { missingField } from './required-fields.ts';
@@ -173,19 +174,10 @@ function intent(
     transaction: { ...row, createdAt, updatedAt: createdAt },
     operation: {
       ...operation,
-      processorReference: '',
-      authorizationCode: '',
-      networkTransactionId: '',
-      acquirerReference: '',
-      approvalReceived: false,
-      held: false,
+      ...NOTHING_LEARNED,
       asked: false,
-      asks: 0,
-      expiresAt: null,
-      processedAt: null,
       createdAt,
       changedAt: createdAt,
-      finishedAt: null,
     },
   };
 }

@@ -75,9 +75,9 @@ export function watchDatabase(log: Log): (db: Database) => Promise<void> {
     const wentBack = last && written && last.notes < written.notes;
     if (last && (isStrange || wentBack)) {
       if (!hasAlerted) log.alert('database_went_back', { from: written?.at, to: last.seenAt });
-      hasAlerted = true;
       await writeLack(db, last.seenAt);
     }
+    hasAlerted = isStrange;
     // The next start is to find a database that nobody has accepted.
     if (isStrange) {
       written = undefined;

@@ -42,6 +42,20 @@ export function isOpen(operation: Operation): boolean {
   return operation.state === 'running' || operation.state === 'waiting' || operation.state === 'unknown';
 }
 
+/** Of an operation of which the engine has said nothing yet. */
+export const NOTHING_LEARNED = {
+  processorReference: '',
+  authorizationCode: '',
+  networkTransactionId: '',
+  acquirerReference: '',
+  approvalReceived: false,
+  held: false,
+  asks: 0,
+  expiresAt: null,
+  processedAt: null,
+  finishedAt: null,
+} as const;
+
 /** The number of the next operation of a kind: of those before it some may be missing, after a loss (core/recover.ts). */
 export function nextAttempt(kind: OperationKind, operations: readonly Operation[]): number {
   return 1 + Math.max(0, ...operations.filter((other) => other.kind === kind).map(({ attempt }) => attempt));

@@ -10,7 +10,7 @@ import {
   listOperations,
 } from './recover/from-engine.ts';
 import { applyEvents, readEvent } from './recover/from-events.ts';
-import { each, type Recovered, type Run } from './recover/run.ts';
+import { each, lacksEvents, type Recovered, type Run } from './recover/run.ts';
 import { makeOpenDue, parkOpen, pendAuthorizing } from './store/restore.ts';
 
 // A ledger that was restored from a backup lacks what happened since; others know it. First come the payments that the engine was sent, as
@@ -73,8 +73,7 @@ export async function recover(core: Core, options: RecoverOptions): Promise<Reco
       await askAboutApproval(run, id);
       onProgress(recovered, 'outcomes');
     });
-  const lacks = [...recovered.troubles.values()].includes('gap') && !accept;
-  if (isDry || lacks) return recovered;
+  if (isDry || (lacksEvents(recovered) && !accept)) return recovered;
   recovered.open = await endRecovery(core);
   return recovered;
 }

@@ -3,7 +3,7 @@ import path from 'node:path';
 import { z } from 'zod';
 import { coreConfig, processorConfig } from '../core/config.ts';
 import { acceptDatabase } from '../core/database-identity.ts';
-import type { Recovered, Trouble } from '../core/recover/run.ts';
+import { lacksEvents, type Recovered, type Trouble } from '../core/recover/run.ts';
 import type { RecoverOptions } from '../core/recover.ts';
 import { createCore } from '../core/service.ts';
 import { blockStarts, isNoted, lastSeen, writeLack } from '../core/store/database-identity.ts';
@@ -171,8 +171,7 @@ if (import.meta.main) {
         const again = kafka && !isDry ? await unpublishPeriod(db, start.toISOString()) : 0;
         if (again > 0)
           process.stdout.write(`${again} events of that time are published again: whoever has them drops them.\n`);
-        const isBlocked = [...recovered.troubles.values()].some((trouble) => trouble === 'gap') && !accept;
-        if (isBlocked) {
+        if (lacksEvents(recovered) && !accept) {
           if (!isDry) await blockStarts(db);
           process.stdout.write(
             `Cores do not start on it yet: go back further with --since, or say --since ${start.toISOString()} --accept.\n`,

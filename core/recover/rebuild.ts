@@ -4,7 +4,7 @@ import { Mode as ProtoMode } from '../../proto/gen/payments/v1/merchant_account_
 import { Reason } from '../../proto/gen/payments/v1/reason_pb.js';
 import { Initiator, Operation_Kind, Transaction_State } from '../../proto/gen/payments/v1/transaction_pb.js';
 import type { LedgerRecord } from '../ledger-record.ts';
-import { isOpen, nextAttempt, type Operation, type OperationKind } from '../operation.ts';
+import { isOpen, NOTHING_LEARNED, nextAttempt, type Operation, type OperationKind } from '../operation.ts';
 import type { Transaction, TransactionState } from '../transaction.ts';
 
 // From an event, or the record that the engine kept, back to rows. Pure. What neither says is as for a payment of which nothing more was
@@ -172,19 +172,10 @@ export function newOperation(facts: New): Operation {
     state: 'unknown',
     approvedAmount: null,
     ...noRefusal,
-    processorReference: '',
-    authorizationCode: '',
-    networkTransactionId: '',
-    acquirerReference: '',
-    approvalReceived: false,
-    held: false,
+    ...NOTHING_LEARNED,
     // It was sent: nobody may call it "not sent".
     asked: true,
-    asks: 0,
-    expiresAt: null,
-    processedAt: null,
     changedAt: facts.createdAt,
-    finishedAt: null,
   };
 }
 

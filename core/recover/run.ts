@@ -3,7 +3,7 @@ import type { Core } from '../context.ts';
 import type { Transaction } from '../transaction.ts';
 
 export interface Recovered {
-  /** Whether the engine lists its operations; undefined: it was not reached, as there was nothing to ask. */
+  /** Whether the engine offers ListOperations. */
   engineLists: boolean;
   /** Messages on the topic, and of them those that are no events of ours. */
   messages: number;
@@ -38,6 +38,9 @@ export type Trouble =
   | 'refused'
   /** The engine could not be asked about it. */
   | 'not asked';
+
+/** Whether earlier events of some payments are missing: no core is to start on that. */
+export const lacksEvents = ({ troubles }: Pick<Recovered, 'troubles'>) => [...troubles.values()].includes('gap');
 
 /** Of these nothing is written: what is missing before would lose its number. */
 const BLOCKING: readonly (Trouble | undefined)[] = ['account', 'gap', 'unclear'];

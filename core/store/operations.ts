@@ -5,12 +5,14 @@ import type { PageEnd } from '../../proto/runtime/requests.ts';
 import type { Operation } from '../operation.ts';
 import { selectList } from './columns.ts';
 
-const COLUMNS = selectList([
+/** All of a row but its due time, as its interface names it. */
+export const OPERATION_PROPERTIES = [
   ...(['id', 'transactionId', 'kind', 'state', 'caller', 'key', 'callId', 'attempt', 'amount'] as const),
   ...(['approvedAmount', 'reason', 'errorCode', 'errorMessage', 'why', 'processorReference'] as const),
   ...(['authorizationCode', 'networkTransactionId', 'acquirerReference', 'approvalReceived', 'held'] as const),
   ...(['asked', 'asks', 'expiresAt', 'processedAt', 'createdAt', 'changedAt', 'finishedAt'] as const),
-]);
+] as const;
+const COLUMNS = selectList(OPERATION_PROPERTIES);
 
 /** A new operation. Open ones get their due time from `dueInMs`; refused ones are finished as they are inserted. */
 export type NewOperation = Pick<

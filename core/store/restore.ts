@@ -2,35 +2,21 @@ import type { Queryable } from '../../proto/runtime/database.ts';
 import type { Operation } from '../operation.ts';
 import type { Mode, Transaction } from '../transaction.ts';
 import { columnList, toTableRows } from './columns.ts';
+import { OPERATION_PROPERTIES } from './operations.ts';
 import type { OutboxRow } from './outbox.ts';
+import { EVENT_PROPERTIES } from './settlements.ts';
+import { TRANSACTION_PROPERTIES } from './transactions.ts';
 
 // Rows of a payment as they were: written whole, with their times, under the payment's lock where it stands.
-
-const TRANSACTION = [
-  ...(['id', 'externalId', 'externalMerchantId', 'accountId', 'mode', 'currency', 'requestedAmount'] as const),
-  ...(['paymentMethod', 'authorizeOnly', 'buyerAbsent', 'requestedLastFour', 'state', 'authorizedAmount'] as const),
-  ...(['capturedAmount', 'refundedAmount', 'reason', 'errorCode', 'errorMessage', 'idWithheld', 'lapsed'] as const),
-  ...(['awaitedBuyer', 'setUpAsked', 'allowPartial', 'redirectUrl', 'cardScheme', 'cardBin', 'cardLastFour'] as const),
-  ...(['credentialsOnFile', 'credentialsKeyId', 'sequence', 'createdAt', 'updatedAt'] as const),
-] as const;
-
-const OPERATION = [
-  ...(['id', 'transactionId', 'kind', 'state', 'caller', 'key', 'callId', 'attempt', 'amount'] as const),
-  ...(['approvedAmount', 'reason', 'errorCode', 'errorMessage', 'why', 'processorReference'] as const),
-  ...(['authorizationCode', 'networkTransactionId', 'acquirerReference', 'approvalReceived', 'held'] as const),
-  ...(['asked', 'asks', 'expiresAt', 'processedAt', 'createdAt', 'changedAt', 'finishedAt'] as const),
-] as const;
-
-const EVENT = ['eventId', 'transactionId', 'sequence', 'type', 'value', 'occurredAt', 'traceparent'] as const;
 
 /** A payment that is missing. False: it is there by now, or another one has its external id. */
 export async function insertRestored(tx: Queryable, transaction: Transaction): Promise<boolean> {
   const rows = await tx.query(
-    `insert into transactions (${columnList(TRANSACTION)})
-     select ${columnList(TRANSACTION)} from json_populate_recordset(null::transactions, $1)
+    `insert into transactions (${columnList(TRANSACTION_PROPERTIES)})
+     select ${columnList(TRANSACTION_PROPERTIES)} from json_populate_recordset(null::transactions, $1)
      on conflict do nothing
      returning id`,
-    [toTableRows([transaction], TRANSACTION)],
+    [toTableRows([transaction], TRANSACTION_PROPERTIES)],
   );
   return rows.length > 0;
 }
@@ -38,9 +24,9 @@ export async function insertRestored(tx: Queryable, transaction: Transaction): P
 /** Under the payment's lock. */
 export async function updateRestored(tx: Queryable, transaction: Transaction): Promise<void> {
   await tx.query(
-    `update transactions set (${columnList(TRANSACTION)}) = row (${columnList(TRANSACTION, 'restored.')})
+    `update transactions set (${columnList(TRANSACTION_PROPERTIES)}) = row (${columnList(TRANSACTION_PROPERTIES, 'restored.')})
      from json_populate_recordset(null::transactions, $1) as restored where transactions.id = restored.id`,
-    [toTableRows([transaction], TRANSACTION)],
+    [toTableRows([transaction], TRANSACTION_PROPERTIES)],
   );
 }
 
@@ -53,11 +39,11 @@ const PARKED = `clock_timestamp() + interval '1 day'`;
  */
 export async function putOperation(tx: Queryable, operation: Operation): Promise<void> {
   await tx.query(
-    `insert into operations (${columnList(OPERATION)}, due_at)
-     select ${columnList(OPERATION)}, case when state in ('running', 'waiting', 'unknown') and not held then ${PARKED} end
+    `insert into operations (${columnList(OPERATION_PROPERTIES)}, due_at)
+     select ${columnList(OPERATION_PROPERTIES)}, case when state in ('running', 'waiting', 'unknown') and not held then ${PARKED} end
      from json_populate_recordset(null::operations, $1)
-     on conflict (id) do update set (${columnList(OPERATION)}, due_at) = row (${columnList(OPERATION, 'excluded.')}, excluded.due_at)`,
-    [toTableRows([operation], OPERATION)],
+     on conflict (id) do update set (${columnList(OPERATION_PROPERTIES)}, due_at) = row (${columnList(OPERATION_PROPERTIES, 'excluded.')}, excluded.due_at)`,
+    [toTableRows([operation], OPERATION_PROPERTIES)],
   );
 }
 
@@ -84,8 +70,8 @@ export async function renameOperation(
 /** To be published again: whoever has it drops it. */
 export async function putEvent(tx: Queryable, event: Omit<OutboxRow, 'id'>): Promise<void> {
   await tx.query(
-    `insert into outbox (${columnList(EVENT)}) select ${columnList(EVENT)} from json_populate_recordset(null::outbox, $1)`,
-    [toTableRows([event], EVENT)],
+    `insert into outbox (${columnList(EVENT_PROPERTIES)}) select ${columnList(EVENT_PROPERTIES)} from json_populate_recordset(null::outbox, $1)`,
+    [toTableRows([event], EVENT_PROPERTIES)],
   );
 }
 

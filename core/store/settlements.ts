@@ -62,7 +62,16 @@ const OPERATION = [
   ...(['expiresAt', 'processedAt'] as const),
 ] as const;
 
-const EVENT = ['eventId', 'transactionId', 'sequence', 'type', 'value', 'occurredAt', 'traceparent'] as const;
+/** What is written of an event. */
+export const EVENT_PROPERTIES = [
+  'eventId',
+  'transactionId',
+  'sequence',
+  'type',
+  'value',
+  'occurredAt',
+  'traceparent',
+] as const;
 
 /**
  * Rows that belong together stand at the same place of their lists: to join the lists would compare each row with all others. An open
@@ -92,8 +101,8 @@ const SETTLE = `
     from json_populate_recordset(null::transactions, $3) as after
     where t.id = after.id and after.id = any (array(select transaction_id from operation))),
   event as (
-    insert into outbox (${columnList(EVENT)})
-    select ${columnList(EVENT, 'after.')}
+    insert into outbox (${columnList(EVENT_PROPERTIES)})
+    select ${columnList(EVENT_PROPERTIES, 'after.')}
     from json_populate_recordset(null::outbox, $4) as after
     where after.transaction_id = any (array(select transaction_id from operation)))
   select id, changed_at as "changedAt", finished_at as "finishedAt" from operation`;
@@ -118,7 +127,7 @@ export async function writeSettlements(
     ),
     toTableRows(
       settlements.flatMap(({ event }) => event ?? []),
-      EVENT,
+      EVENT_PROPERTIES,
     ),
   ]);
   return new Map(rows.map((row) => [row.id, row]));

@@ -4,14 +4,15 @@ import type { PageEnd } from '../../proto/runtime/requests.ts';
 import type { Transaction, TransactionState } from '../transaction.ts';
 import { selectList } from './columns.ts';
 
-const PROPERTIES = [
+/** All of a row, as its interface names it. */
+export const TRANSACTION_PROPERTIES = [
   ...(['id', 'externalId', 'externalMerchantId', 'accountId', 'mode', 'currency', 'requestedAmount'] as const),
   ...(['paymentMethod', 'authorizeOnly', 'buyerAbsent', 'requestedLastFour', 'state', 'authorizedAmount'] as const),
   ...(['capturedAmount', 'refundedAmount', 'reason', 'errorCode', 'errorMessage', 'idWithheld', 'lapsed'] as const),
   ...(['awaitedBuyer', 'setUpAsked', 'allowPartial', 'redirectUrl', 'cardScheme', 'cardBin', 'cardLastFour'] as const),
   ...(['credentialsOnFile', 'credentialsKeyId', 'sequence', 'createdAt', 'updatedAt'] as const),
 ] as const;
-const COLUMNS = selectList(PROPERTIES);
+const COLUMNS = selectList(TRANSACTION_PROPERTIES);
 
 export async function transactionById(db: Queryable, id: string): Promise<Transaction | undefined> {
   return maybeRow(await db.query<Transaction>(`select ${COLUMNS} from transactions where id = $1`, [id]));
@@ -149,7 +150,7 @@ export async function listTransactions(
   );
 }
 
-const NAMES = [...PROPERTIES, 'cursor'].map((property) => `"${property}"`).join(', ');
+const NAMES = [...TRANSACTION_PROPERTIES, 'cursor'].map((property) => `"${property}"`).join(', ');
 
 /** In words of the index of all states but the common one; a state is a name of ours, never a caller's text. */
 const ofState = (state: TransactionState) =>

@@ -40,6 +40,8 @@ export async function readTopicSince(options: {
       retry: { restartOnFailure: async () => false },
     });
     const done = Promise.withResolvers<void>();
+    // What fails before it is waited for is said by whoever failed.
+    done.promise.catch(() => undefined);
     const stalled = setTimeout(
       () => done.reject(new Error(`nothing of ${topic} came for ${STALL_MS / 1000} s`)),
       STALL_MS,

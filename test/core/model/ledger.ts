@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { fromBinary } from '@bufbuild/protobuf';
 import type { EventType } from '../../../core/decide.ts';
 import { buildEvent } from '../../../core/event.ts';
-import { isOpen, type Operation } from '../../../core/operation.ts';
+import { isOpen, NOTHING_LEARNED, type Operation } from '../../../core/operation.ts';
 import type { NewOperation } from '../../../core/store/operations.ts';
 import { isApproved, type Transaction } from '../../../core/transaction.ts';
 import { type Event, EventSchema } from '../../../proto/gen/payments/v1/event_pb.js';
@@ -59,19 +59,10 @@ export function insertOperation(ledger: Ledger, now: number, row: NewOperation):
   const { dueInMs, ...fields } = row;
   const operation: Operation = {
     ...fields,
-    processorReference: '',
-    authorizationCode: '',
-    networkTransactionId: '',
-    acquirerReference: '',
-    approvalReceived: false,
-    held: false,
+    ...NOTHING_LEARNED,
     asked: false,
-    asks: 0,
-    expiresAt: null,
-    processedAt: null,
     createdAt: new Date(now),
     changedAt: new Date(now),
-    finishedAt: null,
   };
   ledger.operations = [...ledger.operations, operation];
   if (operation.state === 'running') ledger.dueAt.set(operation.id, now + dueInMs);
