@@ -111,8 +111,20 @@ export async function drillRestore(env: Record<string, string>, restated = /^nev
       assert.notEqual(body?.errorCode, 'NO_PAYMENT');
     }
     const { adminUrl } = postgres;
+    /** Of a payment that Wix was told is pending, and that the engine never saw, nobody knows where no event told of it. */
+    const untold = async () => {
+      const rows = (await asAdmin(adminUrl, 'select external_id as id from core.transactions')) as { id: string }[];
+      const kept = new Set(rows.map(({ id }) => id));
+      const lost = shoppers.payments.filter(
+        ({ wixTransactionId: id, pluginTransactionId }) =>
+          !env.KAFKA_BROKERS && !kept.has(id) && engine.books.operations(pluginTransactionId).length === 0,
+      );
+      const excused = new Set(lost.map(({ wixTransactionId: id }) => `${id}: its pending state`));
+      return wix.untold.filter((line) => !excused.has(line));
+    };
     await eventually(
-      async () => assert.deepEqual({ open: await openMatters(adminUrl), untold: wix.untold }, { open: [], untold: [] }),
+      async () =>
+        assert.deepEqual({ open: await openMatters(adminUrl), untold: await untold() }, { open: [], untold: [] }),
       { timeoutMs: 60_000, every: 50 },
     );
     const idOf = (violation: string) => violation.split(':')[0] ?? '';
