@@ -12,7 +12,7 @@ FROM node:24-slim AS product
 ENV NODE_ENV=production
 WORKDIR /app
 COPY --from=dependencies /app/node_modules ./node_modules
-COPY package.json connector.ts ./
+COPY package.json run.sh connector.ts ./
 COPY proto ./proto
 COPY gateway ./gateway
 COPY core ./core
@@ -25,17 +25,17 @@ STOPSIGNAL SIGTERM
 FROM product AS gateway
 EXPOSE 8080 8081
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s CMD ["node", "-e", "fetch('http://127.0.0.1:8081/health/ready').then(({ ok }) => process.exit(ok ? 0 : 1), () => process.exit(1))"]
-CMD ["node", "--disable-sigusr1", "gateway/main.ts"]
+CMD ["sh", "run.sh", "gateway/main.ts"]
 
 FROM product AS core
 EXPOSE 50051 50052
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s CMD ["node", "-e", "fetch('http://127.0.0.1:50052/health/ready').then(({ ok }) => process.exit(ok ? 0 : 1), () => process.exit(1))"]
-CMD ["node", "--disable-sigusr1", "core/main.ts"]
+CMD ["sh", "run.sh", "core/main.ts"]
 
 FROM product AS webhook-relay
 EXPOSE 8082
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s CMD ["node", "-e", "fetch('http://127.0.0.1:8082/health/ready').then(({ ok }) => process.exit(ok ? 0 : 1), () => process.exit(1))"]
-CMD ["node", "--disable-sigusr1", "webhook-relay/main.ts"]
+CMD ["sh", "run.sh", "webhook-relay/main.ts"]
 
 FROM product AS engine
 COPY test/engine ./test/engine
@@ -44,9 +44,9 @@ RUN install --directory --owner=1000 --group=1000 /data
 USER 1000:1000
 EXPOSE 50061 50062
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s CMD ["node", "-e", "require('node:net').connect(50061, '127.0.0.1').on('connect', () => process.exit(0)).on('error', () => process.exit(1))"]
-CMD ["node", "--disable-sigusr1", "test/engine/main.ts"]
+CMD ["sh", "run.sh", "test/engine/main.ts"]
 
 FROM product AS connector
 EXPOSE 8080 8081 50051 50052 8082
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s CMD ["node", "-e", "fetch('http://127.0.0.1:8081/health/ready').then(({ ok }) => process.exit(ok ? 0 : 1), () => process.exit(1))"]
-CMD ["node", "--disable-sigusr1", "connector.ts"]
+CMD ["sh", "run.sh", "connector.ts"]

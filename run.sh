@@ -13,4 +13,5 @@ esac
 if [ "$1" = --env-file-if-exists=.env ] && [ ! -e .env ]; then shift; fi
 # Memory holds card numbers: no file of it after a crash, and no debugger at a signal.
 ulimit -c 0
-exec node --disable-sigusr1 "$@"
+# By default a heap that has room grows to four times what lives in it: twice that is as fast, in two thirds of the memory.
+exec node --disable-sigusr1 --max-semi-space-size=32 --heap-growing-percent=100 "$@"

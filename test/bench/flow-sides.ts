@@ -52,8 +52,9 @@ export function signed(keys: Keys, call: string, body: ReturnType<typeof connect
   return { request, id: String(body.wixTransactionId) };
 }
 
-function start({ children }: Range, program: string, env: Env): number {
-  const child = spawn(process.execPath, [program], {
+/** As the scripts of its checkout start it. */
+function start({ children }: Range, program: string, env: Env, checkout = ROOT): number {
+  const child = spawn('sh', [path.resolve(checkout, 'run.sh'), program], {
     env: { PATH: process.env.PATH ?? '', ...env },
     stdio: ['ignore', 'ignore', 'inherit'],
   });
@@ -89,7 +90,7 @@ export async function startBare(range: Range): Promise<Side> {
 export async function startOne(range: Range, name: string, checkout: string, engine: EngineProcess): Promise<Side> {
   const port = await freePort();
   const env = { ...productEnv(range, engine), GATEWAY_PORT: port, DATA_DIR: path.join(range.folder, name) };
-  const pid = start(range, path.resolve(checkout, 'connector.ts'), env);
+  const pid = start(range, path.resolve(checkout, 'connector.ts'), env, checkout);
   return ready(range, { name, port: Number(port), pids: [pid], engine: [engine.pid] });
 }
 

@@ -85,8 +85,8 @@ describe('the images', () => {
       const instructions = instructionsOf(target);
       assert.equal(instructions.findLast(({ word }) => word === 'USER')?.rest, '1000:1000', target);
       assert.equal(instructions.findLast(({ word }) => word === 'STOPSIGNAL')?.rest, 'SIGTERM', target);
-      // No signal opens a debugger.
-      assert.deepEqual(execForm(target, 'CMD').slice(0, -1), ['node', '--disable-sigusr1'], target);
+      // It becomes Node.
+      assert.deepEqual(execForm(target, 'CMD').slice(0, -1), ['sh', 'run.sh'], target);
       assert.ok(instructions.some(({ word, rest }) => word === 'ENV' && rest === 'NODE_ENV=production'));
     }
     assert.equal(readStages().at(-1)?.name, 'connector', 'the default target is a product');
@@ -95,7 +95,7 @@ describe('the images', () => {
   it('hold the product alone: nothing of test/, no specs, no secrets', () => {
     for (const target of PRODUCT) {
       const strangers = filesOf(target).filter(
-        (file) => !/^(proto|gateway|core|webhook-relay)\/|^(package|connector)\./.test(file),
+        (file) => !/^(proto|gateway|core|webhook-relay)\/|^(package|run|connector)\./.test(file),
       );
       assert.deepEqual(strangers, [], target);
     }
@@ -141,9 +141,10 @@ describe('the images', () => {
       symlinkSync(path.join(ROOT, name), path.join(place, name));
     }
     for (const target of [...PRODUCT, 'engine']) {
-      const { status, stderr } = spawnSync(process.execPath, execForm(target, 'CMD').slice(1), {
+      const [command = '', ...args] = execForm(target, 'CMD');
+      const { status, stderr } = spawnSync(command, args, {
         cwd: place,
-        env: {},
+        env: { PATH: `${path.dirname(process.execPath)}:/usr/bin:/bin` },
         encoding: 'utf8',
       });
       assert.equal(status, 1, stderr);
