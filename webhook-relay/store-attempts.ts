@@ -75,11 +75,10 @@ export async function claimDue(db: Queryable, wanted: Wanted): Promise<{ claims:
              and t.merchant > case when s.stretch = turns.stretch then turns.merchant else s.above end
            order by t.merchant, t.next_attempt_at limit 1) first
          where s.stretch >= turns.stretch and (s.upto is null or first.merchant <= s.upto)
-         order by s.stretch limit 1) found
+         -- They are read in their order, which a sort would do too, but only after it has looked into all of them.
+         limit 1) found
        cross join lateral (
-         select case when found.is_due then $4 - coalesce((
-           select running.count from unnest($5::text[], $6::integer[]) as running (merchant, count)
-           where running.merchant = found.merchant), 0) else 0 end as places) room
+         select case when found.is_due then $4 - coalesce(($5::jsonb ->> found.merchant)::integer, 0) else 0 end as places) room
        where turns.turn < ${MERCHANTS_MAX} and turns.wanting < $1),
      wanting as materialized (
        select turn, retrying, merchant, places, least(places, greatest(1, $1 / count(*) over (partition by retrying))) as quota
@@ -112,7 +111,7 @@ export async function claimDue(db: Queryable, wanted: Wanted): Promise<{ claims:
      from (select coalesce(case when (select count(*) from due) = $1 then (select merchant from due order by turn desc limit 1)
                                 else (select merchant from turns order by turn desc limit 1) end, $3) as next) turn
      left join claimed on true`,
-    [limit, leaseMs, after, share, [...running.keys()], [...running.values()]],
+    [limit, leaseMs, after, share, JSON.stringify(Object.fromEntries(running))],
   );
   return {
     claims: rows.filter((row): row is Claim & { next: string } => row.transactionId !== null),

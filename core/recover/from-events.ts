@@ -66,10 +66,7 @@ async function applyUnderLock(run: Run, tx: Tx, id: string, read: readonly Read[
   if (isDry) transaction = pretended.get(id) ?? transaction;
   const counts: Counts = { payments: 0, operations: 0, events: 0, trouble: undefined };
   let operations = await operationsOf(tx, id);
-  const kept = await eventsOf(
-    tx,
-    read.map(({ event }) => event.id),
-  );
+  const kept = await eventsOf(tx, id);
   const known = new Map(kept.map(({ eventId, value }) => [eventId, value]));
   for (const { event, message } of read) {
     const last = transaction?.sequence ?? 0n;

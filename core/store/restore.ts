@@ -75,12 +75,9 @@ export async function putEvent(tx: Queryable, event: Omit<OutboxRow, 'id'>): Pro
   );
 }
 
-/** Those of these events that the outbox has, as it has them. */
-export function eventsOf(
-  tx: Queryable,
-  eventIds: readonly string[],
-): Promise<{ eventId: string; value: Uint8Array }[]> {
-  return tx.query(`select event_id as "eventId", value from outbox where event_id = any ($1::uuid[])`, [eventIds]);
+/** The payment's events that the outbox has. */
+export function eventsOf(tx: Queryable, transactionId: string): Promise<{ eventId: string; value: Uint8Array }[]> {
+  return tx.query(`select event_id as "eventId", value from outbox where transaction_id = $1`, [transactionId]);
 }
 
 /** Whether the merchant has the account, with credentials of this mode; null: of either. */

@@ -4,6 +4,6 @@
 -- '-' where it is not known, and for payments from before this column.
 alter table transactions add column merchant text collate "C" not null default '-' check (merchant <> '');
 
--- The queue by merchants. The index transactions_due is read by the version before this one only.
+-- The queue by merchants. The index transactions_due tells since when the oldest has been due.
 create index transactions_turns on transactions (retrying, merchant, next_attempt_at)
   where next_attempt_at is not null and claimed_until is null;

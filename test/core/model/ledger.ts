@@ -162,7 +162,7 @@ function checkOperations(operations: readonly Operation[]): void {
     'refund_keys',
     kinds('refund').map(({ key }) => key),
   );
-  one('one_authorize', kinds('authorize'));
+  one('operations_of_payment', kinds('authorize'));
   one('one_reversal', kinds('reversal'));
   one('one_open_cancel', kinds('cancel').filter(isOpen));
   one('one_open_capture_or_void', kinds('capture', 'void').filter(isOpen));
