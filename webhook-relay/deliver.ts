@@ -64,7 +64,7 @@ export function createDeliverer(deps: {
   let catchingUp: Promise<void> | undefined;
   /** The merchant at which the last claim ended: whose turn is next. */
   let turn = '';
-  /** The last claim found nothing, and nobody had a full share: there is nothing due that has not come since. */
+  /** The last claim left nothing, and nobody had a full share: there is nothing due that has not come since. */
   let isSated = false;
   let loop: Loop | undefined;
 
@@ -76,9 +76,15 @@ export function createDeliverer(deps: {
     const share = shareOf(breaker.slots);
     // The lease begins later than this, so that it ends no earlier than it seems to.
     const age = startStopwatch();
-    const { claims, next } = await claimDue(db, { limit: free, leaseMs: LEASE_MS, after: turn, share, running: held });
+    const { claims, next, hasMore } = await claimDue(db, {
+      limit: free,
+      leaseMs: LEASE_MS,
+      after: turn,
+      share,
+      running: held,
+    });
     turn = next;
-    isSated = claims.length === 0 && ![...held.values()].some((count) => count >= share);
+    isSated = !hasMore && ![...held.values()].some((count) => count >= share);
     for (const claim of claims) {
       inSlots.add(claim);
       const attempt: Promise<void> = deliver(claim, age).then((goesOn) => {
@@ -198,7 +204,8 @@ export function createDeliverer(deps: {
     runOnce,
     settled,
     start: () => {
-      loop = startLoop('deliver', runOnce, { idleMs: IDLE_MS, log });
+      const claim = async () => ((await runOnce()) > 0 && !isSated ? 1 : 0);
+      loop = startLoop('deliver', claim, { idleMs: IDLE_MS, log });
     },
     wake,
     breaker: () => breaker,

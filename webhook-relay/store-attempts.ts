@@ -57,10 +57,13 @@ export interface Wanted {
  * to each one's share. `next` is where the next claim is to begin. What is open counts for nothing: each merchant is found by a step down
  * an index, and no more of them are looked for than there are places.
  */
-export async function claimDue(db: Queryable, wanted: Wanted): Promise<{ claims: Claim[]; next: string }> {
+export async function claimDue(
+  db: Queryable,
+  wanted: Wanted,
+): Promise<{ claims: Claim[]; next: string; hasMore: boolean }> {
   const { limit, leaseMs, after, share, running } = wanted;
   const open = 't.next_attempt_at is not null and t.claimed_until is null';
-  const rows = await db.query<{ next: string } & { [Field in keyof Claim]: Claim[Field] | null }>(
+  const rows = await db.query<{ next: string; hasMore: boolean } & { [Field in keyof Claim]: Claim[Field] | null }>(
     `with recursive stretches (stretch, retrying, above, upto) as (
        values (1, false, $3, null), (2, false, '', $3), (3, true, $3, null), (4, true, '', $3)),
      turns (turn, stretch, retrying, merchant, places, wanting) as (
@@ -105,17 +108,21 @@ export async function claimDue(db: Queryable, wanted: Wanted): Promise<{ claims:
          and d.event_id = t.next_event_id
        returning t.transaction_id, t.merchant, t.claim, d.event_id, d.sequence, d.type, d.body, d.sealed_with, d.traceparent, d.attempts, d.stuck,
                  (extract(epoch from now() - d.first_attempt_at) * 1000)::float8 as age_ms)
-     select turn.next, claimed.transaction_id as "transactionId", claimed.merchant, claimed.claim, claimed.event_id as "eventId",
+     select turn.next, turn."hasMore", claimed.transaction_id as "transactionId", claimed.merchant, claimed.claim, claimed.event_id as "eventId",
             claimed.sequence, claimed.type, claimed.body, claimed.sealed_with as "sealedWith", claimed.traceparent, claimed.attempts, claimed.stuck,
             claimed.age_ms as "ageMs"
      from (select coalesce(case when (select count(*) from due) = $1 then (select merchant from due order by turn desc limit 1)
-                                else (select merchant from turns order by turn desc limit 1) end, $3) as next) turn
+                                else (select merchant from turns order by turn desc limit 1) end, $3) as next,
+             exists (select from turns where turn = ${MERCHANTS_MAX} or wanting = $1) or (select count(*) from due) = $1
+               or exists (select from wanting where quota <= (select count(*) from due where due.turn = wanting.turn))
+               or (select count(*) from claimed) < (select count(*) from due) as "hasMore") turn
      left join claimed on true`,
     [limit, leaseMs, after, share, JSON.stringify(Object.fromEntries(running))],
   );
   return {
-    claims: rows.filter((row): row is Claim & { next: string } => row.transactionId !== null),
+    claims: rows.filter((row): row is Claim & { next: string; hasMore: boolean } => row.transactionId !== null),
     next: rows[0]?.next ?? after,
+    hasMore: rows[0]?.hasMore ?? true,
   };
 }
 

@@ -96,27 +96,30 @@ describe('merchants that share a relay', () => {
     assert.equal(new Set(probes.slice(3).map(([, merchant]) => merchant)).size, 3);
   });
 
-  it('R29 are given the free places at once: each an equal part, up to its share', async () => {
+  it('R29 are given the free places at once: each an equal part, up to its share; whether more may be due is said', async () => {
     await kit.receive(...eventsOf('a', 9), ...eventsOf('b', 1), ...eventsOf('c', 9));
     const claimed = async (limit: number, running: [string, number][]) => {
       const claim = { limit, leaseMs: 30_000, after: '', share: 4, running: new Map(running) };
-      const { claims } = await claimDue(kit.db, claim);
-      return claims
-        .map(({ merchant }) => merchant)
-        .toSorted()
-        .join('');
+      const { claims, hasMore } = await claimDue(kit.db, claim);
+      const merchants = claims.map(({ merchant }) => merchant).toSorted();
+      return [...merchants, ...(hasMore ? ['and more'] : [])].join(' ');
     };
-    assert.equal(await claimed(6, []), 'aabcc');
+    assert.equal(await claimed(6, []), 'a a b c c and more');
     assert.equal(
       await claimed(14, [
         ['a', 2],
         ['c', 3],
       ]),
-      'aac',
+      'a a c and more',
     );
-    assert.equal(await claimed(14, [['a', 4]]), 'cccc');
-    assert.equal(await claimed(14, [['c', 4]]), 'aaaa');
-    assert.equal(await claimed(14, []), 'acc');
+    assert.equal(await claimed(14, [['a', 4]]), 'c c c c and more');
+    assert.equal(await claimed(14, [['c', 4]]), 'a a a a and more');
+    assert.equal(await claimed(14, []), 'a c c');
+    assert.equal(await claimed(14, []), '');
+    await kit.receive(...eventsOf('d', 1), ...eventsOf('e', 1), ...eventsOf('f', 1));
+    assert.equal(await claimed(2, []), 'd e and more');
+    assert.equal(await claimed(1, []), 'f and more', 'it looked no further');
+    assert.equal(await claimed(1, []), '');
   });
 
   it('R29 opens the breaker on tokens that Wix refuses, whoever was answered before', async () => {
