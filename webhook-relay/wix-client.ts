@@ -77,18 +77,9 @@ export function createWixClient(config: WixConfig, timeoutMs: number = CALL_TIME
     body: string | Buffer,
     secret: string,
   ): Promise<Answer & { json?: unknown }> {
-    let httpStatus: number | null = null;
-    const ended = new AbortController();
-    const late = Promise.withResolvers<never>();
-    const timer = setTimeout(() => {
-      const error = new DOMException('no answer in time', 'TimeoutError');
-      // The signal alone does not end a call that waits for its connection, as through a proxy that says nothing.
-      late.reject(error);
-      ended.abort(error);
-    }, timeoutMs);
-    const inTime = <T>(work: Promise<T>) => Promise.race([work, late.promise]);
-    try {
-      const request = wix.request({
+    const received = await exchange(
+      wix,
+      {
         origin,
         path: base + path,
         method: 'POST',
@@ -99,23 +90,19 @@ export function createWixClient(config: WixConfig, timeoutMs: number = CALL_TIME
           ...headers,
         },
         body,
-        signal: ended.signal,
-      });
-      const response = await inTime(request);
-      httpStatus = response.statusCode;
-      const header = (name: string) => String(response.headers[name] ?? '');
-      const { text: raw, whole } = await inTime(readText(response.body));
-      const json = whole && isJson(header('content-type')) ? parseJson(raw) : undefined;
-      const error = httpStatus !== 200 ? `status ${httpStatus}` : json === undefined ? 'not JSON, or too long' : null;
-      const text = bounded(raw.replaceAll(secret, '[redacted]').replaceAll('\0', ''), ANSWER_KEPT_MAX);
-      const retryAfterMs = retryAfter(header('retry-after'), header('date'));
-      return { httpStatus, isWhole: true, error, text, retryAfterMs, json };
-    } catch (error) {
-      if (isClosed) throw error;
-      return { httpStatus, isWhole: false, error: nameOf(error), text: '', retryAfterMs: 0 };
-    } finally {
-      clearTimeout(timer);
+      },
+      timeoutMs,
+    );
+    const { status: httpStatus, header, isCut } = received;
+    if (received.error !== undefined) {
+      if (isClosed) throw received.error;
+      return { httpStatus, isWhole: false, error: nameOf(received.error), text: '', retryAfterMs: 0 };
     }
+    const json = !isCut && isJson(header('content-type')) ? parseJson(received.text) : undefined;
+    const error = httpStatus !== 200 ? `status ${httpStatus}` : json === undefined ? 'not JSON, or too long' : null;
+    const text = bounded(received.text.replaceAll(secret, '[redacted]').replaceAll('\0', ''), ANSWER_KEPT_MAX);
+    const retryAfterMs = retryAfter(header('retry-after'), header('date'));
+    return { httpStatus, isWhole: true, error, text, retryAfterMs, json };
   }
 
   async function close(): Promise<void> {
@@ -136,17 +123,66 @@ function takesEvent(json: unknown): boolean {
   return typeof json === 'object' && json !== null && !Array.isArray(json) && !('message' in json || 'details' in json);
 }
 
-/** At most 64 KiB; leaving the loop closes the connection. */
-async function readText(body: AsyncIterable<Buffer>): Promise<{ text: string; whole: boolean }> {
-  const chunks: Buffer[] = [];
-  let size = 0;
-  for await (const chunk of body) {
-    chunks.push(chunk);
-    size += chunk.length;
-    if (size > ANSWER_BYTES_MAX) break;
-  }
-  const text = Buffer.concat(chunks).subarray(0, ANSWER_BYTES_MAX).toString('utf8');
-  return { text, whole: size <= ANSWER_BYTES_MAX };
+interface Received {
+  /** Null where no answer began. */
+  readonly status: number | null;
+  /** Empty where the answer does not have it. */
+  readonly header: (name: string) => string;
+  /** 64 KiB at most. */
+  readonly text: string;
+  /** There was more. */
+  readonly isCut: boolean;
+  /** Why there is no whole answer. */
+  readonly error: Error | undefined;
+}
+
+/**
+ * One call, over within timeoutMs whatever it waits for: a connection, a proxy, the answer. By a handler: `request()` costs twice as much,
+ * most of it for the stream that it makes of each answer.
+ */
+function exchange(wix: Dispatcher, options: Dispatcher.DispatchOptions, timeoutMs: number): Promise<Received> {
+  return new Promise((resolve) => {
+    const chunks: Buffer[] = [];
+    let size = 0;
+    let status: number | null = null;
+    let headers: Readonly<Record<string, unknown>> = {};
+    let controller: Dispatcher.DispatchController | undefined;
+    let aborted: Error | undefined;
+    const end = (error?: Error) => {
+      clearTimeout(timer);
+      const text = Buffer.concat(chunks).subarray(0, ANSWER_BYTES_MAX).toString('utf8');
+      resolve({ status, header: (name) => String(headers[name] ?? ''), text, isCut: size > ANSWER_BYTES_MAX, error });
+    };
+    /** Closes the connection, now or as soon as it has one. */
+    const abort = (reason: Error) => {
+      aborted = reason;
+      controller?.abort(reason);
+    };
+    const timer = setTimeout(() => {
+      const late = new DOMException('no answer in time', 'TimeoutError');
+      end(late);
+      abort(late);
+    }, timeoutMs);
+    wix.dispatch(options, {
+      onRequestStart: (started) => {
+        controller = started;
+        if (aborted) started.abort(aborted);
+      },
+      onResponseStart: (_, code, given) => {
+        // What is below 200 comes before the answer.
+        if (code >= 200) [status, headers] = [code, given];
+      },
+      onResponseData: (_, chunk) => {
+        chunks.push(chunk);
+        size += chunk.length;
+        if (size <= ANSWER_BYTES_MAX) return;
+        end();
+        abort(new Error('the answer is too long'));
+      },
+      onResponseEnd: () => end(),
+      onResponseError: (_, error) => end(error),
+    });
+  });
 }
 
 function isJson(contentType: string): boolean {
