@@ -70,7 +70,11 @@ export function createDeliverer(deps: {
 
   async function runOnce(): Promise<number> {
     const free = Math.min(breaker.slots - inSlots.size, RUNNING_MAX * concurrency - running.size);
-    if (free <= 0) return 0;
+    if (free <= 0) {
+      // It is not known what is due.
+      isSated = false;
+      return 0;
+    }
     const held = new Map<string, number>();
     for (const { merchant } of inSlots) held.set(merchant, (held.get(merchant) ?? 0) + 1);
     const share = shareOf(breaker.slots);

@@ -115,6 +115,7 @@ export async function claimDue(
                                 else (select merchant from turns order by turn desc limit 1) end, $3) as next,
              exists (select from turns where turn = ${MERCHANTS_MAX} or wanting = $1) or (select count(*) from due) = $1
                or exists (select from wanting where quota <= (select count(*) from due where due.turn = wanting.turn))
+               or (select count(distinct turn) from due) < (select count(*) from wanting)
                or (select count(*) from claimed) < (select count(*) from due) as "hasMore") turn
      left join claimed on true`,
     [limit, leaseMs, after, share, JSON.stringify(Object.fromEntries(running))],

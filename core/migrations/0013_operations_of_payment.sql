@@ -1,5 +1,8 @@
 -- Up Migration
 
+-- At once and in this order: a tx of a core that runs holds a part of what is needed here while it waits for the rest.
+lock table operations, outbox in access exclusive mode;
+
 -- An event's id is derived from these two (core/ids.ts), so that their index says the same.
 alter table outbox drop constraint outbox_event_id_key;
 
