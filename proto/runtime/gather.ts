@@ -33,8 +33,10 @@ interface Waiting<Row, Result> {
   readonly reject: (error: unknown) => void;
 }
 
-/** Turns of the event loop that a statement waits for, as long as each brings more rows. In a calm system one passes, in microseconds. */
+/** Turns of the event loop that a statement waits for at most, as long as each brings more rows. In a calm system one passes, in microseconds. */
 const TURNS_MAX = 8;
+/** Longer turns are those of a flood: nothing waits for the end of one. */
+const TURN_MS = 10;
 /** A statement that takes longer keeps its callers waiting: the next ones have fewer rows. */
 const LONG_MS = 500;
 /** Rows of the first statements. */
@@ -58,6 +60,8 @@ export function gather<Row, Result>(options: GatherOptions<Row, Result>): Gather
   const keysInFlight = new Set<string>();
   let inFlight = 0;
   let collects = false;
+  /** How long the event loop was busy with the last turn that was waited for. */
+  let turnMs = 0;
 
   function takeBatch(): Waiting<Row, Result>[] {
     const batch: Waiting<Row, Result>[] = [];
@@ -75,21 +79,24 @@ export function gather<Row, Result>(options: GatherOptions<Row, Result>): Gather
 
   /** Starts what waits once the turns of the event loop bring no more. */
   function start(): void {
-    if (collects || inFlight === lanes || waiting.length === 0) return;
+    if (inFlight === lanes || waiting.length === 0) return;
+    if (turnMs > TURN_MS) startNow();
+    if (collects) return;
     collects = true;
-    let turns = 0;
-    let found = waiting.length;
-    const turn = () => {
-      turns += 1;
-      const brought = waiting.length > found;
-      found = waiting.length;
-      if (brought && found < rowsNow && turns < TURNS_MAX) setImmediate(turn);
+    collect(1, waiting.length);
+  }
+
+  function collect(turn: number, found: number): void {
+    const begun = performance.now();
+    setImmediate(() => {
+      turnMs = performance.now() - begun;
+      if (waiting.length > found && waiting.length < rowsNow && turn < TURNS_MAX && turnMs < TURN_MS)
+        collect(turn + 1, waiting.length);
       else {
         collects = false;
         startNow();
       }
-    };
-    setImmediate(turn);
+    });
   }
 
   function startNow(): void {
